@@ -1,1 +1,21 @@
-//! Placeholder replaced by the crate's own text.
+//! The rules of the chat: what may happen, in which order it becomes durable, and what a person
+//! may see.
+//!
+//! The core owns the way up (accept → validate → authorise → commit → announce) and the reads.
+//! It touches no driver, no socket and no wire format: stores and the fleet are traits in
+//! [`ports`], and the model derives no `Serialize`, so that the inside stays free to change.
+//!
+//! Read in this order: [`model`], [`command`], [`ports::store`], [`pipeline`], [`query`], [`chat`].
+
+pub mod chat;
+pub mod command;
+pub mod error;
+pub mod limits;
+pub mod model;
+pub mod pipeline;
+pub mod ports;
+pub mod query;
+pub mod text;
+
+pub use chat::Chat;
+pub use error::{Error, ErrorCode, Result};

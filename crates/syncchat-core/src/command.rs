@@ -1,0 +1,290 @@
+//! What can be asked of the core, valid by construction: a command that exists has passed every
+//! rule that needs no store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::limits::{
+    ATTACHMENTS_MAX, PAGE_DEFAULT, PAGE_MAX, PARTICIPANTS_PER_REQUEST_MAX, SYNC_CURSORS_MAX,
+};
+use crate::model::{
+    ConversationId, ConversationKind, FileId, MessageId, MessageKind, Seq, Timestamp, UserId,
+};
+use crate::text;
+
+/// Say something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendMessage {
+    pub(crate) sender: UserId,
+    pub(crate) conversation: ConversationId,
+    pub(crate) content: String,
+    pub(crate) kind: MessageKind,
+    pub(crate) client_msg_id: Option<String>,
+    pub(crate) attachments: Vec<FileId>,
+    pub(crate) reply_to: Option<MessageId>,
+}
+
+/// The fields of a message as they came in, before any rule was applied.
+#[derive(Debug, Clone, Default)]
+pub struct MessageDraft {
+    /// As written.
+    pub content: String,
+    /// `text`, `image` or `file`; `text` when absent.
+    pub kind: Option<String>,
+    /// The sender's own name for it.
+    pub client_msg_id: Option<String>,
+    /// Files it shows.
+    pub attachments: Vec<FileId>,
+    /// The message it answers.
+    pub reply_to: Option<MessageId>,
+}
+
+impl SendMessage {
+    /// Checks a draft.
+    ///
+    /// # Errors
+    /// `invalid`, naming the field.
+    pub fn new(
+        sender: UserId,
+        conversation: ConversationId,
+        draft: MessageDraft,
+    ) -> Result<SendMessage> {
+        let kind = match draft.kind.as_deref() {
+            None | Some("text") => MessageKind::Text,
+            Some("image") => MessageKind::Image,
+            Some("file") => MessageKind::File,
+            Some(_) => return Err(Error::invalid("type", "must be text, image or file")),
+        };
+        if draft.attachments.len() > ATTACHMENTS_MAX {
+            return Err(Error::invalid(
+                "attachments",
+                format!("at most {ATTACHMENTS_MAX}"),
+            ));
+        }
+        if kind != MessageKind::Text && draft.attachments.is_empty() {
+            return Err(Error::invalid(
+                "attachments",
+                "a message of this type needs one",
+            ));
+        }
+        Ok(SendMessage {
+            sender,
+            conversation,
+            content: text::content(draft.content, !draft.attachments.is_empty())?,
+            kind,
+            client_msg_id: draft.client_msg_id.map(text::client_msg_id).transpose()?,
+            attachments: draft.attachments,
+            reply_to: draft.reply_to,
+        })
+    }
+}
+
+/// Change what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditMessage {
+    pub(crate) editor: UserId,
+    pub(crate) message: MessageId,
+    pub(crate) content: String,
+}
+
+impl EditMessage {
+    /// Checks the new content.
+    ///
+    /// # Errors
+    /// `invalid`, naming `content`.
+    pub fn new(editor: UserId, message: MessageId, content: String) -> Result<EditMessage> {
+        Ok(EditMessage {
+            editor,
+            message,
+            content: text::content(content, false)?,
+        })
+    }
+}
+
+/// Which of a member's two cursors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CursorKind {
+    /// On a device.
+    Delivered,
+    /// Seen by the person; implies delivered.
+    Read,
+}
+
+impl CursorKind {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CursorKind::Delivered => "delivered",
+            CursorKind::Read => "read",
+        }
+    }
+}
+
+/// Begin a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateConversation {
+    pub(crate) creator: UserId,
+    pub(crate) kind: ConversationKind,
+    /// Everybody, the creator too.
+    pub(crate) participants: BTreeSet<UserId>,
+    pub(crate) title: Option<String>,
+}
+
+impl CreateConversation {
+    /// Checks the parts; the creator is added.
+    ///
+    /// # Errors
+    /// `invalid`, naming the field.
+    pub fn new(
+        creator: UserId,
+        kind: ConversationKind,
+        others: impl IntoIterator<Item = UserId>,
+        title: Option<&str>,
+    ) -> Result<CreateConversation> {
+        let mut participants: BTreeSet<UserId> = others.into_iter().collect();
+        participants.remove(&creator);
+        if participants.len() > PARTICIPANTS_PER_REQUEST_MAX {
+            return Err(Error::invalid(
+                "participants",
+                format!("at most {PARTICIPANTS_PER_REQUEST_MAX} at once"),
+            ));
+        }
+        let title = match (kind, title.map(str::trim).filter(|title| !title.is_empty())) {
+            (ConversationKind::Private, Some(_)) => {
+                return Err(Error::invalid("title", "a private conversation has none"));
+            }
+            (_, title) => title.map(text::title).transpose()?,
+        };
+        match (kind, participants.len()) {
+            (ConversationKind::Private, 1) | (ConversationKind::Group, 1..) => {}
+            (ConversationKind::Private, _) => {
+                return Err(Error::invalid(
+                    "participants",
+                    "must name exactly one other person",
+                ));
+            }
+            (ConversationKind::Group, _) => {
+                return Err(Error::invalid(
+                    "participants",
+                    "must name at least one other person",
+                ));
+            }
+        }
+        participants.insert(creator);
+        Ok(CreateConversation {
+            creator,
+            kind,
+            participants,
+            title,
+        })
+    }
+}
+
+/// Where a page of history lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageFrom {
+    /// The newest messages.
+    Newest,
+    /// The messages just before this `seq`.
+    Before(Seq),
+    /// The messages just after this `seq`.
+    After(Seq),
+    /// The messages written at or after this time.
+    Since(Timestamp),
+}
+
+/// A page of history; its messages always rise in `seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    pub(crate) from: PageFrom,
+    pub(crate) limit: usize,
+}
+
+impl PageRequest {
+    /// Checks the limit; 50 when absent.
+    ///
+    /// # Errors
+    /// `invalid`, naming `limit`.
+    pub fn new(from: PageFrom, limit: Option<usize>) -> Result<PageRequest> {
+        let limit = limit.unwrap_or(PAGE_DEFAULT);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(Error::invalid("limit", format!("must be 1 to {PAGE_MAX}")));
+        }
+        Ok(PageRequest { from, limit })
+    }
+}
+
+/// What a client has, so that it can be given the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// Conversation → newest `seq` the client holds.
+    pub(crate) cursors: BTreeMap<ConversationId, Seq>,
+    /// Also every conversation that `cursors` does not name.
+    pub(crate) all: bool,
+}
+
+impl SyncRequest {
+    /// Checks the number of cursors.
+    ///
+    /// # Errors
+    /// `invalid`, naming `cursors`.
+    pub fn new(cursors: BTreeMap<ConversationId, Seq>, all: bool) -> Result<SyncRequest> {
+        if cursors.len() > SYNC_CURSORS_MAX {
+            return Err(Error::invalid(
+                "cursors",
+                format!("at most {SYNC_CURSORS_MAX}"),
+            ));
+        }
+        Ok(SyncRequest { cursors, all })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_is_between_two() {
+        let (me, you, them) = (UserId::generate(), UserId::generate(), UserId::generate());
+        let new = |kind, others: &[UserId], title| {
+            CreateConversation::new(me, kind, others.iter().copied(), title)
+        };
+        assert!(new(ConversationKind::Private, &[you], None).is_ok());
+        assert!(new(ConversationKind::Private, &[me, you], None).is_ok());
+        assert!(new(ConversationKind::Private, &[me], None).is_err());
+        assert!(new(ConversationKind::Private, &[you, them], None).is_err());
+        assert!(new(ConversationKind::Private, &[you], Some("title")).is_err());
+        assert!(new(ConversationKind::Group, &[], Some("title")).is_err());
+        let group = new(ConversationKind::Group, &[you, them], Some(" title "));
+        assert_eq!(
+            group.map(|g| (g.participants.len(), g.title)),
+            Ok((3, Some("title".into())))
+        );
+    }
+
+    #[test]
+    fn drafts_name_the_wrong_field() {
+        let send = |draft| SendMessage::new(UserId::generate(), ConversationId::generate(), draft);
+        let field = |draft| {
+            send(draft)
+                .map(|_| ())
+                .map_err(|error| error.fields[0].0.to_string())
+        };
+        let draft = |content: &str| MessageDraft {
+            content: content.into(),
+            ..Default::default()
+        };
+        assert_eq!(field(draft("hi")), Ok(()));
+        assert_eq!(field(draft("")), Err("content".into()));
+        let system = MessageDraft {
+            kind: Some("system".into()),
+            ..draft("hi")
+        };
+        assert_eq!(field(system), Err("type".into()));
+        let long_id = MessageDraft {
+            client_msg_id: Some("x".repeat(65)),
+            ..draft("hi")
+        };
+        assert_eq!(field(long_id), Err("clientMsgId".into()));
+    }
+}

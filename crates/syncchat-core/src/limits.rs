@@ -1,0 +1,54 @@
+//! Every bound of the core, with its unit, its reason and what happens at it.
+
+use std::time::Duration;
+
+/// Characters of a message's content, after trimming. Longer: `invalid`.
+pub const CONTENT_CHARS_MAX: usize = 4_000;
+/// Bytes of a `clientMsgId`. Longer: `invalid`.
+pub const CLIENT_MSG_ID_BYTES_MAX: usize = 64;
+/// Attachments of one message. More: `invalid`.
+pub const ATTACHMENTS_MAX: usize = 10;
+/// Characters of a group's title. Longer: `invalid`.
+pub const TITLE_CHARS_MAX: usize = 100;
+/// Bytes of an avatar's address. Longer: `invalid`.
+pub const AVATAR_BYTES_MAX: usize = 2_048;
+/// People named in one request to create a conversation, the caller not counted. More: `invalid`.
+/// Larger groups grow by adding people.
+pub const PARTICIPANTS_PER_REQUEST_MAX: usize = 1_000;
+/// People in one conversation. More: `conflict`.
+pub const PARTICIPANTS_MAX: usize = 10_000;
+
+/// Messages on a page when the caller does not say.
+pub const PAGE_DEFAULT: usize = 50;
+/// Messages on a page at most. More: `invalid`.
+pub const PAGE_MAX: usize = 200;
+/// People found by one search.
+pub const PEOPLE_FOUND_MAX: usize = 50;
+/// Users named in one `presence` request. More: `invalid`.
+pub const PRESENCE_USERS_MAX: usize = 500;
+/// Conversations in one `sync` request. More: `invalid`; ask again with the rest.
+pub const SYNC_CURSORS_MAX: usize = 10_000;
+/// Messages in one `sync` answer, over all conversations. Conversations that do not fit come with
+/// `more: true`.
+pub const SYNC_MESSAGES_MAX: usize = 1_000;
+/// Readers listed with a message. Further readers are not named; `status` is still right.
+pub const READ_BY_MAX: usize = 100;
+/// Own or deleted messages counted in one unread figure. Beyond it the figure is an upper bound.
+pub const UNREAD_SCAN_MAX: usize = 10_000;
+
+/// Messages of one write to the store. More wait for the next.
+pub const COMMIT_BATCH_MAX: usize = 256;
+/// Writes in flight at once. One conversation is in one of them only.
+pub const COMMITS_IN_FLIGHT_MAX: usize = 4;
+/// Messages that wait for a write. More: `unavailable`, and counted as rejected.
+pub const COMMIT_QUEUE_MAX: usize = 20_000;
+/// How often a write is tried again with fresh heads when other nodes were faster.
+/// Then: `unavailable`.
+pub const COMMIT_ATTEMPTS_MAX: u32 = 50;
+/// From acceptance to the answer. Then: `unavailable`, the outcome unknown; a resend with the same
+/// `clientMsgId` finds out.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One read from the store. Then: `unavailable`.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Conversations whose head and members are kept in memory. Beyond it the longest unused goes.
+pub const HEADS_CACHED_MAX: usize = 50_000;

@@ -1,0 +1,18 @@
+//! The nouns: who, where, what was said, and who has seen it.
+
+pub mod conversation;
+pub mod ids;
+pub mod membership;
+pub mod message;
+pub mod time;
+pub mod user;
+
+pub use conversation::{Conversation, ConversationKind, ConversationView};
+pub use ids::{ConversationId, FileId, MessageId, UserId};
+pub use membership::{Membership, SeqSpans};
+pub use message::{Attachment, Message, MessageKind, MessageStatus, MessageView, SystemEvent};
+pub use time::Timestamp;
+pub use user::{Account, PresenceStatus, User};
+
+/// A message's place in its conversation: 1, 2, 3 … without holes. 0 is "before the first".
+pub type Seq = u64;

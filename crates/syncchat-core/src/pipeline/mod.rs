@@ -1,0 +1,1 @@
+//! The way up: validate → authorise → commit → announce.

@@ -1,0 +1,6 @@
+//! What the core needs of the outside, as traits. Their documents are the contract that every
+//! driver keeps and that the behaviour suites check.
+
+pub mod fleet;
+pub mod limiter;
+pub mod store;

@@ -1,0 +1,365 @@
+//! What "durable" means: the traits a store implements, and what each call promises.
+//!
+//! A store knows no rules. The core decides what may happen; the store makes it durable in one
+//! step, or says that somebody else was faster. The log of a conversation is only ever appended to
+//! by compare-and-set on its `last_seq`, so whoever appends has seen everything before: the log
+//! has no holes, and no message is written by somebody whose removal came first.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+
+use crate::command::CursorKind;
+use crate::model::{
+    Account, Conversation, ConversationId, ConversationKind, Membership, Message, MessageId,
+    PresenceStatus, Seq, Timestamp, User, UserId,
+};
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It did not answer, or not in time. A write may or may not have happened, and may still
+    /// happen: compare-and-set and the unique `client_msg_id` make a repetition harmless.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// It answered something that cannot be, such as a document without a needed field.
+    #[error("store damaged: {0}")]
+    Damaged(String),
+}
+
+/// The result of a store's call.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What is to be written to the end of one conversation's log, all or nothing.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// The `last_seq` that must still be the conversation's.
+    pub expected_seq: Seq,
+    /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set.
+    pub messages: Vec<Message>,
+    /// Changes that belong to the system messages among them.
+    pub changes: Vec<ConversationChange>,
+}
+
+/// A change that takes effect together with the system message that tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConversationChange {
+    /// `user` is a member from message `seq` on ([`crate::model::SeqSpans::open_at`]). Their read
+    /// and delivered cursors rise to `seq`, so that what was said before does not count as unread.
+    Add {
+        /// Who.
+        user: UserId,
+        /// The system message's place.
+        seq: Seq,
+    },
+    /// `user` is a member up to message `seq` ([`crate::model::SeqSpans::close_at`]).
+    Remove {
+        /// Who.
+        user: UserId,
+        /// The system message's place.
+        seq: Seq,
+    },
+    /// The group has a new title.
+    Rename {
+        /// The title.
+        title: String,
+    },
+}
+
+/// What became of one [`Append`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// All of it is durable.
+    Committed,
+    /// Nothing was written: `last_seq` is not `expected_seq`, or there is no such conversation.
+    Moved,
+    /// Nothing was written: a message with this conversation, sender and `client_msg_id` exists.
+    Duplicate,
+}
+
+/// Which of the cursors of a member is to rise, and to where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CursorAdvance {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Whose.
+    pub user: UserId,
+    /// Which cursor. `Read` raises both.
+    pub kind: CursorKind,
+    /// To where; never beyond the conversation's `last_seq` (the core sees to it).
+    pub seq: Seq,
+}
+
+/// A member's cursors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursors {
+    /// Whose.
+    pub user: UserId,
+    /// Read up to here.
+    pub read_seq: Seq,
+    /// Delivered up to here.
+    pub delivered_seq: Seq,
+}
+
+/// Which part of a log to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRange {
+    /// The newest ones before this `seq` (`Seq::MAX`: the newest of all).
+    Before(Seq),
+    /// The oldest ones after this `seq`.
+    After(Seq),
+    /// The oldest ones written at or after this time.
+    Since(Timestamp),
+}
+
+/// A conversation to be made.
+#[derive(Debug, Clone)]
+pub struct NewConversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// Private (then with two participants, once for each pair) or group.
+    pub kind: ConversationKind,
+    /// Of a group.
+    pub title: Option<String>,
+    /// Everybody.
+    pub participants: BTreeSet<UserId>,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// Whether a conversation was made, or was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CreatedConversation {
+    /// It is new and durable.
+    New(Conversation),
+    /// The pair has one already.
+    Existing(Conversation),
+}
+
+/// Where a list of conversations goes on: after this one, in order of falling
+/// `(updated_at, id)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConversationCursor {
+    /// `updated_at` of the last one shown.
+    pub updated_at: Timestamp,
+    /// Its id.
+    pub id: ConversationId,
+}
+
+/// A refresh token as stored: never the token, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    /// All tokens that descend from one log-in.
+    pub family: [u8; 16],
+    /// Whose.
+    pub user: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is worthless, and may be deleted.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a refresh token that was presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// It was good; the new one is stored in its place, in the same family.
+    Rotated {
+        /// Whose.
+        user: UserId,
+        /// Its family.
+        family: [u8; 16],
+    },
+    /// It had been used before: the whole family is revoked now.
+    Reused {
+        /// Whose.
+        user: UserId,
+        /// Its family.
+        family: [u8; 16],
+    },
+    /// Nobody knows it, it has expired, or its family was revoked.
+    Unknown,
+}
+
+/// Whether an account was made, or what stood in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountWrite {
+    /// It is durable.
+    Done,
+    /// Another account has this username, without regard to case.
+    UsernameTaken,
+    /// Another account has this e-mail address, without regard to case.
+    EmailTaken,
+    /// There is no such account.
+    Missing,
+}
+
+/// The logs of all conversations, and who is where.
+///
+/// **Durable** means: it survives the death of the process and of the machine; with MongoDB,
+/// majority-committed and journalled; embedded, synced to the disk. Reads give only what is
+/// durable. Every call ends within a bounded time, with [`StoreError::Unavailable`] if need be.
+#[async_trait]
+pub trait ConversationStore: Send + Sync + 'static {
+    /// Appends to several logs in one durable write, each all or nothing, independently of the
+    /// others. The answer has one entry per append, in order; a conversation occurs once.
+    ///
+    /// Also raises the conversation's `last_seq`, `last_ordinal`, `updated_at` (to the last
+    /// message's `created_at`) and `lastMessage`, and applies `changes`.
+    async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>>;
+
+    /// The conversations that exist among these, in any order.
+    async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>>;
+
+    /// Newest `seq` of each that exists. Cheaper than [`Self::conversations`].
+    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>>;
+
+    /// Messages that exist among `(conversation, sender, client_msg_id)`.
+    async fn messages_by_client_id(
+        &self,
+        keys: &[(ConversationId, UserId, String)],
+    ) -> StoreResult<Vec<Message>>;
+
+    /// One message.
+    async fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
+
+    /// Up to `limit` messages of each range, each list rising in `seq`, in the order asked. One
+    /// round trip, or a bounded few.
+    async fn log(
+        &self,
+        ranges: &[(ConversationId, LogRange)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>>;
+
+    /// Gives a message that is not deleted a new content, and marks it edited; `None` if there is
+    /// no such message or it is deleted.
+    async fn edit_message(
+        &self,
+        id: MessageId,
+        content: String,
+        at: Timestamp,
+    ) -> StoreResult<Option<Message>>;
+
+    /// Empties a message and marks it deleted; again: the same answer. `None` if there is none.
+    async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>>;
+
+    /// Makes a conversation with `last_seq` 0 and its memberships, or finds the pair's.
+    async fn create_conversation(&self, new: NewConversation) -> StoreResult<CreatedConversation>;
+
+    /// Up to `limit` conversations this person is in now, newest first, after the cursor.
+    async fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationCursor>,
+        limit: usize,
+    ) -> StoreResult<Vec<Conversation>>;
+
+    /// Every place where this person is a member now, each with the conversation's `last_seq`
+    /// from the same moment or before. What a socket needs to join its rooms.
+    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>>;
+
+    /// This person's place in these conversations, current or past, in any order.
+    async fn memberships(
+        &self,
+        user: UserId,
+        ids: &[ConversationId],
+    ) -> StoreResult<Vec<Membership>>;
+
+    /// Unread messages at the member's read cursor, in the order asked; 0 for who is no member.
+    /// Own, deleted and system messages do not count. Cost: independent of the log's length
+    /// (`last_ordinal` less the ordinal at the cursor, less own and deleted ones counted by index,
+    /// at most [`crate::limits::UNREAD_SCAN_MAX`] of them).
+    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>>;
+
+    /// Raises cursors; they never fall. For each, in order: the cursors after it and whether it
+    /// rose, or `None` for who is no member. The same member may occur twice.
+    async fn advance_cursors(
+        &self,
+        advances: &[CursorAdvance],
+    ) -> StoreResult<Vec<Option<(Cursors, bool)>>>;
+
+    /// Members with `read_seq` at or beyond `seq`, the furthest first, at most `limit`.
+    async fn readers(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+        limit: usize,
+    ) -> StoreResult<Vec<Cursors>>;
+
+    /// The two members whose `delivered_seq` is furthest, the furthest first.
+    async fn furthest_delivered(&self, conversation: ConversationId) -> StoreResult<Vec<Cursors>>;
+
+    /// People who share a conversation with this person, at most `limit`, without the person.
+    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>>;
+}
+
+/// Accounts and refresh tokens. Durable and bounded as [`ConversationStore`].
+#[async_trait]
+pub trait AccountStore: Send + Sync + 'static {
+    /// Makes an account, or names what is taken.
+    async fn create_account(&self, account: &Account) -> StoreResult<AccountWrite>;
+
+    /// The account with this username or e-mail address, without regard to case.
+    async fn account_by_login(&self, login: &str) -> StoreResult<Option<Account>>;
+
+    /// The users that exist among these, in any order.
+    async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>>;
+
+    /// Users whose username begins with `prefix`, without regard to case, in order of name.
+    async fn search_users(&self, prefix: &str, limit: usize) -> StoreResult<Vec<User>>;
+
+    /// Changes a profile; `None` leaves a field, an empty avatar removes it.
+    async fn update_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        avatar: Option<&str>,
+    ) -> StoreResult<AccountWrite>;
+
+    /// Keeps presence for when the fleet forgets.
+    async fn set_presence(
+        &self,
+        id: UserId,
+        status: PresenceStatus,
+        last_seen: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Stores the first token of a family.
+    async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()>;
+
+    /// Takes the token with this hash out of use and stores `next` in its family, in one step.
+    /// `next.user` and `next.family` are ignored: they are the old one's.
+    async fn rotate_refresh_token(
+        &self,
+        hash: [u8; 32],
+        next: &RefreshToken,
+        now: Timestamp,
+    ) -> StoreResult<Rotation>;
+
+    /// Revokes the family of the token with this hash; unknown: nothing. Answers whose it was.
+    async fn revoke_refresh_token(&self, hash: [u8; 32])
+    -> StoreResult<Option<(UserId, [u8; 16])>>;
+
+    /// Whether a family is known and not revoked.
+    async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool>;
+
+    /// Deletes what has expired, at most `limit` tokens; says how many.
+    async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize>;
+}
+
+/// A whole store.
+#[async_trait]
+pub trait Store: ConversationStore + AccountStore {
+    /// Makes or upgrades collections, tables and indexes; twice changes nothing. Takes over an
+    /// older database that holds only the contract's fields. Says what it did, line by line.
+    async fn migrate(&self) -> StoreResult<Vec<String>>;
+
+    /// Whether it answers and could take a write now.
+    async fn check(&self) -> StoreResult<String>;
+
+    /// A short name for tables and logs: `mongodb` or `sqlite`.
+    fn kind(&self) -> &'static str;
+}
