@@ -1,1 +1,22 @@
-//! Placeholder replaced by the crate's own text.
+//! Who is calling: accounts, passwords, access tokens and refresh families.
+//!
+//! Knows neither HTTP nor sockets, and no driver: accounts are read and written through
+//! [`AccountStore`](syncchat_core::ports::store::AccountStore). Every refusal is a core
+//! [`Error`](syncchat_core::Error), so both edges answer alike.
+//!
+//! An access token is stateless: it is good until it expires, on every node, without a question to
+//! the store. A log-out, or a refresh token used twice, revokes the whole family of refresh tokens
+//! and tells the fleet ([`FleetEvent::Revoked`](syncchat_core::ports::fleet::FleetEvent)), which
+//! ends the family's live sockets at once; REST calls with an access token already handed out go
+//! on until it expires (15 minutes by default).
+//!
+//! Read in this order: [`identity`], [`passwords`], [`tokens`], [`refresh`], [`limits`].
+
+pub mod identity;
+pub mod limits;
+pub mod passwords;
+pub mod refresh;
+pub mod tokens;
+
+pub use identity::{Identity, IdentityConfig, RegisterRequest, Session};
+pub use tokens::{Claims, Secret};

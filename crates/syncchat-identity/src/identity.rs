@@ -1,0 +1,333 @@
+//! Registering, logging in, staying logged in, logging out.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncchat_core::error::{Error, ErrorCode, Result};
+use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
+use syncchat_core::ports::fleet::{Fleet, FleetEvent};
+use syncchat_core::ports::limiter::{LimitKind, Limiter};
+use syncchat_core::ports::store::{AccountStore, AccountWrite, Rotation, StoreError};
+use syncchat_core::text;
+
+use crate::limits::{EXPIRED_TOKENS_BATCH, LOGIN_BYTES_MAX};
+use crate::passwords::{self, Passwords};
+use crate::refresh;
+use crate::tokens::{Claims, Family, Secret, Tokens};
+
+/// How tokens and passwords are made.
+#[derive(Debug, Clone)]
+pub struct IdentityConfig {
+    /// Signs, and verifies.
+    pub secret: Secret,
+    /// Verify only: secrets that signed before.
+    pub former_secrets: Vec<Secret>,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Life of a refresh token; each rotation begins it anew.
+    pub refresh_ttl: Duration,
+    /// bcrypt's cost, [`crate::limits::BCRYPT_COST_MIN`] to [`crate::limits::BCRYPT_COST_MAX`].
+    pub bcrypt_cost: u32,
+}
+
+/// What somebody writes to get an account.
+#[derive(Clone)]
+pub struct RegisterRequest {
+    /// 3 to 32 of `[A-Za-z0-9_.-]`.
+    pub username: String,
+    /// An e-mail address.
+    pub email: String,
+    /// 8 to 72 bytes.
+    pub password: String,
+}
+
+/// A person with a fresh pair of tokens.
+#[derive(Clone)]
+pub struct Session {
+    /// Who.
+    pub user: User,
+    /// For REST and sockets.
+    pub access_token: String,
+    /// For one new pair.
+    pub refresh_token: String,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+}
+
+/// Knows who is calling.
+pub struct Identity {
+    accounts: Arc<dyn AccountStore>,
+    limiter: Arc<dyn Limiter>,
+    fleet: Arc<dyn Fleet>,
+    passwords: Passwords,
+    tokens: Tokens,
+    refresh_ttl: Duration,
+}
+
+impl Identity {
+    /// Over these accounts and limits; revocations are told to the fleet.
+    pub fn new(
+        accounts: Arc<dyn AccountStore>,
+        limiter: Arc<dyn Limiter>,
+        fleet: Arc<dyn Fleet>,
+        config: &IdentityConfig,
+    ) -> Identity {
+        Identity {
+            accounts,
+            limiter,
+            fleet,
+            passwords: Passwords::new(config.bcrypt_cost),
+            tokens: Tokens::new(&config.secret, &config.former_secrets, config.access_ttl),
+            refresh_ttl: config.refresh_ttl,
+        }
+    }
+
+    /// Makes an account and logs it in.
+    ///
+    /// # Errors
+    /// `invalid` naming the field; `conflict` naming the field taken; `rate_limited` by address;
+    /// `unavailable`.
+    pub async fn register(&self, request: RegisterRequest, address: IpAddr) -> Result<Session> {
+        let checked = check_registration(&request)?;
+        self.limiter
+            .take(LimitKind::Registrations, &address_key(address))
+            .await
+            .map_err(Error::rate_limited)?;
+        let password_hash = self.passwords.slot().await?.hash(request.password).await?;
+        let account = Account {
+            user: checked,
+            password_hash,
+        };
+        match self.accounts.create_account(&account).await {
+            Ok(AccountWrite::Done) => self.begin(account.user).await,
+            Ok(AccountWrite::UsernameTaken) => Err(Error::conflict("username", "is taken")),
+            Ok(AccountWrite::EmailTaken) => Err(Error::conflict("email", "is taken")),
+            Ok(AccountWrite::Missing) => Err(Error::new(ErrorCode::Internal, "account not made")),
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+
+    /// Begins a new family for who knows the password. `login` is a username or an e-mail address.
+    /// A wrong name and a wrong password get the same answer after the same work.
+    ///
+    /// # Errors
+    /// `unauthorized`; `rate_limited` after too many failures of this address or account;
+    /// `unavailable`.
+    pub async fn login(&self, login: &str, password: String, address: IpAddr) -> Result<Session> {
+        let address = address_key(address);
+        self.peek_logins(&address).await?;
+        let account = match login.len() <= LOGIN_BYTES_MAX {
+            true => self
+                .accounts
+                .account_by_login(login)
+                .await
+                .map_err(|error| store_error(&error))?,
+            false => None,
+        };
+        let target = account_key(login, account.as_ref());
+        let slot = self.passwords.slot().await?;
+        // Asked when the turn has come: whoever sends many guesses at once is held to the limit,
+        // and at most one guess for each core goes beyond it.
+        self.peek_logins(&address).await?;
+        self.peek_logins(&target).await?;
+        let hash = account
+            .as_ref()
+            .map(|account| account.password_hash.clone());
+        if let (true, Some(account)) = (slot.verify(password, hash).await?, account) {
+            return self.begin(account.user).await;
+        }
+        // The failure is counted; a bucket that is empty by now changes nothing for this caller.
+        let _ = self.limiter.take(LimitKind::Logins, &address).await;
+        let _ = self.limiter.take(LimitKind::Logins, &target).await;
+        metrics::counter!("syncchat_logins_failed_total").increment(1);
+        Err(Error::new(
+            ErrorCode::Unauthorized,
+            "wrong name or password",
+        ))
+    }
+
+    /// A new pair for a refresh token, which dies. One that was used before revokes its family.
+    ///
+    /// # Errors
+    /// `unauthorized`; `unavailable`.
+    pub async fn refresh(&self, token: &str) -> Result<Session> {
+        let hash = refresh::hash(token).ok_or_else(bad_refresh)?;
+        // The store puts the old token's person and family in place of these.
+        let nobody = UserId::from_bytes([0; 12]);
+        let next = refresh::generate(nobody, Family::default(), self.refresh_ttl)?;
+        let rotation = self
+            .accounts
+            .rotate_refresh_token(hash, &next.stored, Timestamp::now())
+            .await
+            .map_err(|error| store_error(&error))?;
+        match rotation {
+            Rotation::Rotated { user, family } => {
+                let user = self.user(user).await?.ok_or_else(bad_refresh)?;
+                self.session(user, family, next.text)
+            }
+            Rotation::Reused { user, family } => {
+                metrics::counter!("syncchat_refresh_reused_total").increment(1);
+                tracing::warn!(%user, "refresh token used twice, its family is revoked");
+                self.tell_revoked(user, family);
+                Err(bad_refresh())
+            }
+            Rotation::Unknown => Err(bad_refresh()),
+        }
+    }
+
+    /// Revokes the family of this refresh token. Nobody's token: nothing happens, and nothing is
+    /// given away.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn logout(&self, token: &str) -> Result<()> {
+        let Some(hash) = refresh::hash(token) else {
+            return Ok(());
+        };
+        let revoked = self
+            .accounts
+            .revoke_refresh_token(hash)
+            .await
+            .map_err(|error| store_error(&error))?;
+        if let Some((user, family)) = revoked {
+            self.tell_revoked(user, family);
+        }
+        Ok(())
+    }
+
+    /// Who holds this access token. Cheap and without I/O.
+    ///
+    /// # Errors
+    /// `token_expired` if it was good once, else `unauthorized`.
+    pub fn verify(&self, token: &str) -> Result<Claims> {
+        self.tokens.verify(token)
+    }
+
+    /// An access token without a refresh token, for `syncchat token`; and when it ends. The caller
+    /// has made sure that the person exists.
+    ///
+    /// # Errors
+    /// `internal`, if the system has no random bytes.
+    pub fn issue_access(&self, user: UserId) -> Result<(String, Timestamp)> {
+        self.tokens.issue(user, None)
+    }
+
+    /// Deletes refresh tokens that have expired, one batch; says how many. Call again at once
+    /// while it is [`EXPIRED_TOKENS_BATCH`].
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn sweep(&self) -> Result<usize> {
+        self.accounts
+            .delete_expired_tokens(Timestamp::now(), EXPIRED_TOKENS_BATCH)
+            .await
+            .map_err(|error| store_error(&error))
+    }
+
+    async fn begin(&self, user: User) -> Result<Session> {
+        let family = refresh::new_family()?;
+        let token = refresh::generate(user.id, family, self.refresh_ttl)?;
+        self.accounts
+            .add_refresh_token(&token.stored)
+            .await
+            .map_err(|error| store_error(&error))?;
+        self.session(user, family, token.text)
+    }
+
+    fn session(&self, user: User, family: Family, refresh_token: String) -> Result<Session> {
+        let (access_token, expires_at) = self.tokens.issue(user.id, Some(family))?;
+        Ok(Session {
+            user,
+            access_token,
+            refresh_token,
+            expires_at,
+        })
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        let found = self.accounts.users(&[id]).await;
+        Ok(found.map_err(|error| store_error(&error))?.pop())
+    }
+
+    async fn peek_logins(&self, key: &str) -> Result<()> {
+        self.limiter
+            .peek(LimitKind::Logins, key)
+            .await
+            .map_err(Error::rate_limited)
+    }
+
+    fn tell_revoked(&self, user: UserId, family: Family) {
+        self.fleet.publish(FleetEvent::Revoked {
+            user,
+            family: Some(family),
+        });
+    }
+}
+
+fn check_registration(request: &RegisterRequest) -> Result<User> {
+    let checked = (
+        text::username(&request.username),
+        text::email(&request.email),
+        passwords::check(&request.password),
+    );
+    match checked {
+        (Ok(username), Ok(email), Ok(())) => Ok(User {
+            id: UserId::generate(),
+            username,
+            email,
+            avatar: None,
+            status: PresenceStatus::Offline,
+            last_seen: None,
+            created_at: Timestamp::now(),
+        }),
+        // Everything that is wrong is said at once; the message is the first one's.
+        (username, email, password) => {
+            let mut errors = [username.err(), email.err(), password.err()]
+                .into_iter()
+                .flatten();
+            let mut all = errors
+                .next()
+                .unwrap_or_else(|| Error::new(ErrorCode::Invalid, "not an account"));
+            all.fields.extend(errors.flat_map(|error| error.fields));
+            Err(all)
+        }
+    }
+}
+
+/// Addresses are limited one by one, IPv6 by the /64 that a single customer usually has.
+fn address_key(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => format!("address:{v4}"),
+        IpAddr::V6(v6) => {
+            let network = Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX));
+            format!("address:{network}/64")
+        }
+    }
+}
+
+/// An account has one bucket, whether it is addressed by name or by e-mail; a name that is nobody's
+/// has one too, so that limits do not tell who exists.
+fn account_key(login: &str, account: Option<&Account>) -> String {
+    match account {
+        Some(account) => format!("account:{}", account.user.id),
+        None => {
+            let name: String = login.chars().take(LOGIN_BYTES_MAX).collect();
+            format!("nobody:{}", name.to_lowercase())
+        }
+    }
+}
+
+fn bad_refresh() -> Error {
+    Error::new(ErrorCode::Unauthorized, "the refresh token is not valid")
+}
+
+fn store_error(error: &StoreError) -> Error {
+    match error {
+        StoreError::Unavailable(_) => Error::unavailable("the store did not answer in time"),
+        StoreError::Damaged(what) => {
+            tracing::error!(%what, "store damaged");
+            Error::new(ErrorCode::Internal, "the store holds something unreadable")
+        }
+    }
+}
