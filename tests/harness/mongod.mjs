@@ -1,0 +1,61 @@
+// A real mongod as a replica set of one.
+import { access, mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { MongoClient } from 'mongodb';
+import { freePort, start, stop, tempDir, until } from './process.mjs';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const binary = process.env.SYNCCHAT_TEST_MONGOD ?? path.join(root, 'target/services/bin/mongod');
+
+/** Starts a mongod; `kill`, `restart` and `stop` end it and bring it back on the same data. */
+export async function startMongod() {
+  await access(binary).catch(() => {
+    throw new Error(`no mongod at ${binary}: run "make services"`);
+  });
+  const { dir, remove } = await tempDir('mongod');
+  const port = await freePort();
+  await mkdir(path.join(dir, 'db'));
+  const launch = () =>
+    start(binary, [
+      ...['--dbpath', path.join(dir, 'db'), '--port', String(port), '--bind_ip', '127.0.0.1'],
+      ...['--replSet', 'rs', '--nounixsocket', '--wiredTigerCacheSizeGB', '0.25'],
+      ...['--setParameter', 'diagnosticDataCollectionEnabled=false'],
+      ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=100'],
+    ]);
+  let running = launch();
+  const direct = new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, {
+    serverSelectionTimeoutMS: 1000,
+  });
+  const admin = () => direct.db('admin');
+  const primary = () =>
+    until('mongod to be primary', async () => (await admin().command({ hello: 1 })).isWritablePrimary, 30_000);
+  await until('mongod to answer', () => admin().command({ ping: 1 }), 30_000);
+  await admin().command({
+    replSetInitiate: {
+      _id: 'rs',
+      members: [{ _id: 0, host: `127.0.0.1:${port}` }],
+      settings: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200 },
+    },
+  });
+  await primary();
+  return {
+    port,
+    url: (db) => `mongodb://127.0.0.1:${port}/${db}?replicaSet=rs`,
+    pid: () => running.child.pid,
+    signal: (name) => running.child.kill(name),
+    async kill() {
+      running.child.kill('SIGKILL');
+      await running.exited;
+    },
+    async restart() {
+      running = launch();
+      await primary();
+    },
+    async stop() {
+      await direct.close();
+      await stop(running, 'SIGKILL');
+      await remove();
+    },
+  };
+}
