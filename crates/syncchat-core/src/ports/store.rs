@@ -103,6 +103,16 @@ pub struct Cursors {
     pub delivered_seq: Seq,
 }
 
+/// How far the members of one conversation have come, as far as it matters for the messages from
+/// some `seq` on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// As [`ConversationStore::readers`].
+    pub readers: Vec<Cursors>,
+    /// As [`ConversationStore::furthest_delivered`].
+    pub delivered: Vec<Cursors>,
+}
+
 /// Which part of a log to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogRange {
@@ -226,6 +236,15 @@ pub trait ConversationStore: Send + Sync + 'static {
     /// One message.
     async fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
 
+    /// The messages that exist among these, in any order. A driver does it in one round trip.
+    async fn messages(&self, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.extend(self.message(*id).await?);
+        }
+        Ok(found)
+    }
+
     /// Up to `limit` messages of each range, each list rising in `seq`, in the order asked. One
     /// round trip, or a bounded few.
     async fn log(
@@ -291,6 +310,23 @@ pub trait ConversationStore: Send + Sync + 'static {
 
     /// The two members whose `delivered_seq` is furthest, the furthest first.
     async fn furthest_delivered(&self, conversation: ConversationId) -> StoreResult<Vec<Cursors>>;
+
+    /// [`Self::readers`] (at most `limit`) and [`Self::furthest_delivered`] of many conversations,
+    /// in the order asked. A driver does it in one round trip, or a bounded few.
+    async fn audiences(
+        &self,
+        of: &[(ConversationId, Seq)],
+        limit: usize,
+    ) -> StoreResult<Vec<Audience>> {
+        let mut audiences = Vec::with_capacity(of.len());
+        for &(conversation, seq) in of {
+            audiences.push(Audience {
+                readers: self.readers(conversation, seq, limit).await?,
+                delivered: self.furthest_delivered(conversation).await?,
+            });
+        }
+        Ok(audiences)
+    }
 
     /// People who share a conversation with this person, at most `limit`, without the person.
     async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>>;
