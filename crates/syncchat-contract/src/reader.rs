@@ -1,0 +1,266 @@
+//! Reads JSON objects field by field and remembers what was wrong with each, so that a refusal
+//! names every bad field at once, in our words. Shared by socket events, REST bodies and queries.
+//!
+//! Unknown fields are ignored, so that newer clients can talk to older servers; `null` is the same
+//! as absent; of a field written twice the last one counts. Nothing is converted: a number is no
+//! string, and an operator object like `{"$ne":1}` is nothing at all.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use syncchat_core::model::{
+    ConversationId, ConversationKind, FileId, MessageId, Timestamp, UserId,
+};
+use syncchat_core::{Error, ErrorCode, Result};
+
+/// The largest whole number that JavaScript and JSON carry exactly. Larger ones are refused.
+pub const WHOLE_MAX: u64 = (1 << 53) - 1;
+
+/// An object that is being read.
+#[derive(Debug)]
+pub struct Reader {
+    fields: Map<String, Value>,
+    /// Whether values came as text, as in a query: then numbers are read from strings.
+    textual: bool,
+    wrong: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+}
+
+/// Why a value is not what it should be, to be read after the field's name.
+pub type Why = Cow<'static, str>;
+
+/// A value that a field can hold.
+pub trait Field: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What it should have been.
+    fn read(value: Value) -> Result<Self, Why>;
+
+    /// Reads it from a query.
+    ///
+    /// # Errors
+    /// What it should have been.
+    fn read_text(text: String) -> Result<Self, Why> {
+        Self::read(Value::String(text))
+    }
+}
+
+impl Reader {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// `invalid` if it is not JSON, nested too deeply, or no object.
+    pub fn body(bytes: &[u8]) -> Result<Reader> {
+        Reader::object(serde_json::from_slice(bytes).map_err(malformed)?)
+    }
+
+    /// Reads an event's argument.
+    ///
+    /// # Errors
+    /// `invalid` if there is none, it is nested too deeply, or no object.
+    pub fn argument(raw: Option<&RawValue>) -> Result<Reader> {
+        let raw = raw.ok_or_else(no_object)?;
+        Reader::object(serde_json::from_str(raw.get()).map_err(malformed)?)
+    }
+
+    /// Reads the pairs of a query, decoded already; of a repeated name the last one counts.
+    pub fn query(pairs: impl IntoIterator<Item = (String, String)>) -> Reader {
+        Reader {
+            fields: pairs
+                .into_iter()
+                .map(|(name, value)| (name, Value::String(value)))
+                .collect(),
+            textual: true,
+            wrong: Vec::new(),
+        }
+    }
+
+    fn object(value: Value) -> Result<Reader> {
+        match value {
+            Value::Object(fields) => Ok(Reader {
+                fields,
+                textual: false,
+                wrong: Vec::new(),
+            }),
+            _ => Err(no_object()),
+        }
+    }
+
+    /// Whether the field is there, and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A field that must be there. `None` is remembered as a refusal.
+    pub fn required<T: Field>(&mut self, name: &'static str) -> Option<T> {
+        if !self.has(name) {
+            self.refuse(name, "is required");
+            return None;
+        }
+        self.optional(name)
+    }
+
+    /// A field that may be there. If it is and is wrong, that is remembered.
+    pub fn optional<T: Field>(&mut self, name: &'static str) -> Option<T> {
+        let read = match self.fields.remove(name)? {
+            Value::Null => return None,
+            Value::String(text) if self.textual => T::read_text(text),
+            value => T::read(value),
+        };
+        read.map_err(|why| self.refuse(name, why)).ok()
+    }
+
+    /// A list of at most `max` values that may be there; empty if it is not.
+    pub fn list<T: Field>(&mut self, name: &'static str, max: usize) -> Vec<T> {
+        let items = match self.fields.remove(name) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                self.refuse(name, "must be a list");
+                return Vec::new();
+            }
+        };
+        if items.len() > max {
+            self.refuse(name, format!("must have at most {max} items"));
+            return Vec::new();
+        }
+        let read: Result<Vec<T>, Why> = items
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| T::read(item).map_err(|why| format!("item {} {why}", i + 1).into()))
+            .collect();
+        read.map_err(|why| self.refuse(name, why))
+            .unwrap_or_default()
+    }
+
+    /// A map from ids to whole numbers, of at most `max` entries, that may be there.
+    pub fn whole_numbers_by_id<K: Field + Ord>(
+        &mut self,
+        name: &'static str,
+        max: usize,
+    ) -> std::collections::BTreeMap<K, u64> {
+        let entries = match self.fields.remove(name) {
+            None | Some(Value::Null) => return Default::default(),
+            Some(Value::Object(entries)) => entries,
+            Some(_) => {
+                self.refuse(name, "must be an object");
+                return Default::default();
+            }
+        };
+        if entries.len() > max {
+            self.refuse(name, format!("must have at most {max} entries"));
+            return Default::default();
+        }
+        let read: Result<_, Why> = entries
+            .into_iter()
+            .map(|(key, value)| {
+                let key = K::read_text(key).map_err(|why| format!("each key {why}"))?;
+                let value = u64::read(value).map_err(|why| format!("each value {why}"))?;
+                Ok((key, value))
+            })
+            .collect();
+        read.map_err(|why| self.refuse(name, why))
+            .unwrap_or_default()
+    }
+
+    /// Remembers that a field is wrong.
+    pub fn refuse(&mut self, name: impl Into<Cow<'static, str>>, why: impl Into<Why>) {
+        self.wrong.push((name.into(), why.into()));
+    }
+
+    /// What was read, if nothing was wrong.
+    ///
+    /// # Errors
+    /// `invalid`, with every field that was wrong.
+    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T> {
+        if self.wrong.is_empty()
+            && let Some(built) = build()
+        {
+            return Ok(built);
+        }
+        let said: Vec<String> = self
+            .wrong
+            .iter()
+            .map(|(name, why)| format!("{name} {why}"))
+            .collect();
+        Err(Error {
+            fields: self.wrong,
+            ..Error::new(ErrorCode::Invalid, said.join(", "))
+        })
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    Error::new(ErrorCode::Invalid, format!("malformed JSON: {error}"))
+}
+
+fn no_object() -> Error {
+    Error::new(ErrorCode::Invalid, "a JSON object is expected")
+}
+
+impl Field for String {
+    fn read(value: Value) -> Result<String, Why> {
+        match value {
+            Value::String(text) => Ok(text),
+            _ => Err("must be a string".into()),
+        }
+    }
+}
+
+impl Field for bool {
+    fn read(value: Value) -> Result<bool, Why> {
+        value.as_bool().ok_or("must be true or false".into())
+    }
+
+    fn read_text(text: String) -> Result<bool, Why> {
+        text.parse().map_err(|_| "must be true or false".into())
+    }
+}
+
+impl Field for u64 {
+    fn read(value: Value) -> Result<u64, Why> {
+        whole(value.as_u64())
+    }
+
+    fn read_text(text: String) -> Result<u64, Why> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        whole(digits.then(|| text.parse().ok()).flatten())
+    }
+}
+
+fn whole(number: Option<u64>) -> Result<u64, Why> {
+    number
+        .filter(|&number| number <= WHOLE_MAX)
+        .ok_or_else(|| format!("must be a whole number from 0 to {WHOLE_MAX}").into())
+}
+
+macro_rules! id_field {
+    ($($id:ty),*) => {$(
+        impl Field for $id {
+            fn read(value: Value) -> Result<$id, Why> {
+                let text = value.as_str().ok_or("must be a string")?;
+                text.parse().map_err(|_| "must be 24 hex digits".into())
+            }
+        }
+    )*};
+}
+id_field!(UserId, ConversationId, MessageId, FileId);
+
+impl Field for ConversationKind {
+    fn read(value: Value) -> Result<ConversationKind, Why> {
+        value
+            .as_str()
+            .and_then(ConversationKind::parse)
+            .ok_or("must be private or group".into())
+    }
+}
+
+impl Field for Timestamp {
+    fn read(value: Value) -> Result<Timestamp, Why> {
+        value
+            .as_str()
+            .and_then(Timestamp::parse)
+            .ok_or("must be an RFC 3339 time".into())
+    }
+}

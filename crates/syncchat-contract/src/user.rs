@@ -1,0 +1,71 @@
+//! The JSON of a person.
+
+use serde::Serialize;
+use syncchat_core::model::{self, PresenceStatus};
+use utoipa::ToSchema;
+
+use crate::scalar::{Id, Time};
+
+/// A person as others see them; to themselves, also with their e-mail address.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct User<'a> {
+    /// Who.
+    pub id: Id,
+    /// 3 to 32 characters of `[A-Za-z0-9_.-]`.
+    pub username: &'a str,
+    /// Only when the person asks about themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub email: Option<&'a str>,
+    /// Address of a picture, if there is one.
+    pub avatar: Option<&'a str>,
+    /// `online` or `offline`.
+    #[schema(value_type = Online)]
+    pub status: &'static str,
+    /// When the last device went away; null before the first came.
+    pub last_seen: Option<Time>,
+    /// When the account was made.
+    pub created_at: Time,
+}
+
+impl<'a> User<'a> {
+    /// For everybody else: without the e-mail address.
+    pub fn public(user: &'a model::User) -> User<'a> {
+        User {
+            id: user.id.into(),
+            username: &user.username,
+            email: None,
+            avatar: user.avatar.as_deref(),
+            status: user.status.as_str(),
+            last_seen: user.last_seen.map(Time),
+            created_at: user.created_at.into(),
+        }
+    }
+
+    /// For the person.
+    pub fn own(user: &'a model::User) -> User<'a> {
+        User {
+            email: Some(&user.email),
+            ..User::public(user)
+        }
+    }
+
+    /// With presence as the fleet knows it now, which the stored one only follows.
+    #[must_use]
+    pub fn with_status(self, status: PresenceStatus) -> User<'a> {
+        User {
+            status: status.as_str(),
+            ..self
+        }
+    }
+}
+
+/// The names of [`PresenceStatus`], for the OpenAPI document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "a schema only")]
+pub(crate) enum Online {
+    Online,
+    Offline,
+}
