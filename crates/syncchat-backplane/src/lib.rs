@@ -1,1 +1,114 @@
-//! Placeholder replaced by the crate's own text.
+//! Drivers for the core's fleet traits: who else is there, who is online, who asks too often.
+//!
+//! Today there is one driver, [`LocalFleet`]: a fleet of one process. It is a product, not a mock: a
+//! single node runs on it. No rule of the chat lives here; events are passed on as they are.
+//!
+//! Read in this order: [`connect`], `local`, `buckets`.
+
+mod buckets;
+pub mod limits;
+mod local;
+pub mod metrics;
+
+use std::sync::Arc;
+
+use syncchat_core::ports::fleet::{Fleet, Presence};
+use syncchat_core::ports::limiter::Limiter;
+
+pub use local::LocalFleet;
+pub use syncchat_core::ports::limiter::LimiterRates;
+
+/// What a node needs of its fleet: three faces of one driver.
+#[derive(Clone)]
+pub struct Backplane {
+    /// Says and hears what happens.
+    pub fleet: Arc<dyn Fleet>,
+    /// Knows who is online.
+    pub presence: Arc<dyn Presence>,
+    /// Knows who asks too often.
+    pub limiter: Arc<dyn Limiter>,
+}
+
+/// Why there is no backplane. Names the scheme only: an address may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// A scheme of the contract that this version does not have.
+    #[error("backplane {scheme}:// comes with the fleet; this version runs one node, with `local`")]
+    NotYet {
+        /// As written.
+        scheme: String,
+    },
+    /// No scheme of the contract.
+    #[error("unknown backplane `{name}`; this version knows `local`")]
+    Unknown {
+        /// The scheme, or the whole where there is none.
+        name: String,
+    },
+}
+
+/// Connects this node to the fleet at `url`: `local`, a fleet of one.
+///
+/// `node_id` is the name under which other nodes know this one.
+///
+/// # Errors
+/// Any other address is refused, by name.
+pub async fn connect(
+    url: &str,
+    rates: LimiterRates,
+    node_id: &str,
+) -> Result<Backplane, ConnectError> {
+    if url == "local" {
+        let local = Arc::new(LocalFleet::new(rates));
+        tracing::debug!(node_id, "backplane is local");
+        return Ok(Backplane {
+            fleet: Arc::clone(&local) as Arc<dyn Fleet>,
+            presence: Arc::clone(&local) as Arc<dyn Presence>,
+            limiter: local,
+        });
+    }
+    Err(match url.split_once("://") {
+        Some((scheme @ ("redis" | "rediss" | "redis-cluster" | "redis-sentinel"), _)) => {
+            ConnectError::NotYet {
+                scheme: scheme.to_owned(),
+            }
+        }
+        Some((scheme, _)) => ConnectError::Unknown {
+            name: format!("{scheme}://"),
+        },
+        // Without a scheme it may still be somebody's password: show no more than a word.
+        None => ConnectError::Unknown {
+            name: url.split([':', '@', '/']).next().unwrap_or_default().into(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(url: &str) -> String {
+        connect(url, LimiterRates::OFF, "n1")
+            .await
+            .map(|_| ())
+            .expect_err(url)
+            .to_string()
+    }
+
+    #[tokio::test]
+    async fn only_local_is_known_and_secrets_stay_out_of_the_refusal() {
+        assert!(connect("local", LimiterRates::OFF, "n1").await.is_ok());
+        for scheme in ["redis", "rediss", "redis-cluster", "redis-sentinel"] {
+            let text = refusal(&format!("{scheme}://:hunter2@host:6379")).await;
+            assert!(
+                text.contains(scheme) && text.contains("comes with the fleet"),
+                "{text}"
+            );
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        for url in ["", "nats://u:hunter2@host", "memory", "user:hunter2@host"] {
+            let text = refusal(url).await;
+            assert!(text.starts_with("unknown backplane"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+}
