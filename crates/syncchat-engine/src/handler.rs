@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+pub use syncchat_protocol::socketio::EventName;
 
 use crate::socket::Socket;
 
@@ -49,15 +50,6 @@ pub struct ConnectError {
     pub message: String,
     /// JSON for programs.
     pub data: Option<Box<RawValue>>,
-}
-
-/// The name of an event: Socket.IO allows a number too.
-#[derive(Debug, Clone, PartialEq)]
-pub enum EventName {
-    /// The usual.
-    Text(String),
-    /// As it was written.
-    Number(String),
 }
 
 /// An event from a client.
@@ -124,10 +116,7 @@ pub trait Handler: Send + Sync + Sized + 'static {
     type Data: Send + Sync + 'static;
 
     /// Whether a new session may begin.
-    fn admit(
-        &self,
-        handshake: &Handshake,
-    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn admit(&self, handshake: &Handshake) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Whether this namespace exists. Anything else gets `{"message":"Invalid namespace"}`.
     fn has_namespace(&self, namespace: &str) -> bool;
