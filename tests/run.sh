@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Everything that `make test` runs, from cheap to dear. Installs what it needs, stops what it starts.
+#
+# SYNCCHAT_TEST_STORES=sqlite narrows the end-to-end tests to one store.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "services and clients"
+tests/services.sh
+tests/clients.sh
+
+say "unit, property, simulation and store tests"
+cargo test --workspace --locked
+
+say "the binary"
+cargo build --release --locked --bin syncchat
+
+cd tests
+say "end to end, with the official clients"
+npm run --silent e2e
+say "hostile input"
+npm run --silent hostile
+say "faults"
+npm run --silent faults
