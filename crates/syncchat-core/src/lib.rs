@@ -12,6 +12,7 @@ pub mod command;
 pub mod error;
 pub mod limits;
 pub mod model;
+pub mod people;
 pub mod pipeline;
 pub mod ports;
 pub mod query;
@@ -19,3 +20,4 @@ pub mod text;
 
 pub use chat::Chat;
 pub use error::{Error, ErrorCode, Result};
+pub use people::People;

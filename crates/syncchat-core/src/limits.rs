@@ -24,6 +24,8 @@ pub const PAGE_DEFAULT: usize = 50;
 pub const PAGE_MAX: usize = 200;
 /// People found by one search.
 pub const PEOPLE_FOUND_MAX: usize = 50;
+/// Characters of what is searched for: a username has no more. Longer: `invalid`.
+pub const PEOPLE_QUERY_CHARS_MAX: usize = 32;
 /// Users named in one `presence` request. More: `invalid`.
 pub const PRESENCE_USERS_MAX: usize = 500;
 /// Conversations in one `sync` request. More: `invalid`; ask again with the rest.
