@@ -102,19 +102,18 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         };
         talkers.push((room, local.spawn_local(sender.talk())));
     }
-    let heads: Rc<RefCell<HashMap<String, Vec<u64>>>> = Rc::default();
-    local
+    let heads = local
         .run_until(async {
+            let mut heads: HashMap<String, Vec<u64>> = HashMap::new();
             for (room, talker) in talkers {
-                let last = talker.await??;
-                heads.borrow_mut().entry(room).or_default().push(last);
+                heads.entry(room).or_default().push(talker.await??);
             }
-            Ok::<(), Failure>(())
+            Ok::<_, Failure>(heads)
         })
         .await?;
     let after = server.usage()?;
 
-    for (room, lasts) in heads.borrow().iter() {
+    for (room, lasts) in &heads {
         if lasts.iter().any(|last| *last != lasts[0]) {
             state
                 .faults
@@ -122,6 +121,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
                 .push(format!("{room}: members end at {lasts:?}"));
         }
     }
+    server.stop().await?;
     let acked = *state.acked.borrow();
     let histogram = state.ack_micros.borrow();
     let percentile = |p| histogram.value_at_quantile(p) as f64 / 1000.0;
@@ -144,7 +144,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             "faults": state.faults.borrow().len(),
         })
     );
-    server.stop().await?;
     match state.faults.borrow().first() {
         Some(fault) => Err(format!("first fault: {fault}").into()),
         None => Ok(()),
