@@ -19,6 +19,7 @@ pub struct SharedConversation<'a> {
     #[schema(value_type = ConversationType)]
     pub kind: &'static str,
     /// Of a group, if it has one.
+    #[schema(required = true)]
     pub title: Option<&'a str>,
     /// Ids of everybody in it now.
     pub participants: Vec<Id>,
@@ -42,6 +43,7 @@ pub struct Conversation<'a> {
     #[schema(nullable = false)]
     pub members: Option<Vec<User<'a>>>,
     /// The newest message the member may see.
+    #[schema(required = true)]
     pub last_message: Option<Message<'a>>,
     /// Messages after the member's read cursor that are neither their own, nor deleted, nor
     /// system messages.

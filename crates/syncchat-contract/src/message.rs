@@ -37,11 +37,14 @@ pub struct Message<'a> {
     /// Files it shows.
     pub attachments: Vec<Attachment<'a>>,
     /// The message it answers.
+    #[schema(required = true)]
     pub reply_to: Option<Id>,
     /// The sender's own name for it.
+    #[schema(required = true)]
     pub client_msg_id: Option<&'a str>,
     /// What happened; with system messages only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub event: Option<Happening<'a>>,
     /// When it was accepted.
     pub created_at: Time,
@@ -74,9 +77,11 @@ pub struct Happening<'a> {
     pub by: Id,
     /// Who came or went.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub user_id: Option<Id>,
     /// The new title.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub title: Option<&'a str>,
 }
 
@@ -154,6 +159,16 @@ pub(crate) enum MessageType {
     Image,
     File,
     System,
+}
+
+/// The types a client may send, for the OpenAPI document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "a schema only")]
+pub(crate) enum SendableType {
+    Text,
+    Image,
+    File,
 }
 
 /// The names of [`MessageStatus`], for the OpenAPI document.

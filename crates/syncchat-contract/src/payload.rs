@@ -10,9 +10,7 @@ use syncchat_core::chat::SyncedConversation;
 use syncchat_core::command::{
     CreateConversation, CursorKind, EditMessage, MessageDraft, SendMessage, SyncRequest,
 };
-use syncchat_core::limits::{
-    ATTACHMENTS_MAX, PARTICIPANTS_PER_REQUEST_MAX, PRESENCE_USERS_MAX, SYNC_CURSORS_MAX,
-};
+use syncchat_core::limits::{PARTICIPANTS_PER_REQUEST_MAX, PRESENCE_USERS_MAX, SYNC_CURSORS_MAX};
 use syncchat_core::model::{
     ConversationId, ConversationKind, MessageId, PresenceStatus, Seq, Timestamp, UserId,
 };
@@ -22,7 +20,8 @@ use utoipa::ToSchema;
 use crate::conversation::{Conversation, ConversationType, SharedConversation};
 use crate::error::ErrorBody;
 use crate::message::Message;
-use crate::reader::Reader;
+use crate::reader::{FromReader, Reader};
+use crate::rest::PostMessage;
 use crate::scalar::{Id, Time};
 use crate::user::User;
 
@@ -139,7 +138,7 @@ impl SendMsg {
     pub fn read(raw: Option<&RawValue>) -> Result<SendMsg> {
         let mut reader = Reader::argument(raw)?;
         let conversation = reader.required("conversationId");
-        let draft = read_draft(&mut reader);
+        let draft = PostMessage::fields(&mut reader).into();
         reader.finish(|| {
             Some(SendMsg {
                 conversation: conversation?,
@@ -154,24 +153,6 @@ impl SendMsg {
     /// `invalid`, naming the field.
     pub fn command(self, sender: UserId) -> Result<SendMessage> {
         SendMessage::new(sender, self.conversation, self.draft)
-    }
-}
-
-/// The fields of a message to be sent, but for the conversation. `content` may be left out only
-/// where there is an attachment.
-pub(crate) fn read_draft(reader: &mut Reader) -> MessageDraft {
-    let attachments = reader.list("attachments", ATTACHMENTS_MAX);
-    let content = if attachments.is_empty() {
-        reader.required("content")
-    } else {
-        reader.optional("content")
-    };
-    MessageDraft {
-        content: content.unwrap_or_default(),
-        kind: reader.optional("type"),
-        client_msg_id: reader.optional("clientMsgId"),
-        attachments,
-        reply_to: reader.optional("replyTo"),
     }
 }
 
@@ -290,23 +271,7 @@ impl AskPresence {
     }
 }
 
-impl NewConversation {
-    /// Reads an event's argument.
-    ///
-    /// # Errors
-    /// `invalid`, naming the fields.
-    pub fn read(raw: Option<&RawValue>) -> Result<NewConversation> {
-        NewConversation::from_reader(Reader::argument(raw)?)
-    }
-
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// `invalid`, naming the fields.
-    pub fn read_body(bytes: &[u8]) -> Result<NewConversation> {
-        NewConversation::from_reader(Reader::body(bytes)?)
-    }
-
+impl FromReader for NewConversation {
     fn from_reader(mut reader: Reader) -> Result<NewConversation> {
         let kind = reader.required("type");
         if !reader.has("participants") {
@@ -322,6 +287,16 @@ impl NewConversation {
                 title,
             })
         })
+    }
+}
+
+impl NewConversation {
+    /// Reads an event's argument.
+    ///
+    /// # Errors
+    /// `invalid`, naming the fields.
+    pub fn read(raw: Option<&RawValue>) -> Result<NewConversation> {
+        NewConversation::from_reader(Reader::argument(raw)?)
     }
 
     /// The command.

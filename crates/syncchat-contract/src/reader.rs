@@ -2,7 +2,7 @@
 //! names every bad field at once, in our words. Shared by socket events, REST bodies and queries.
 //!
 //! Unknown fields are ignored, so that newer clients can talk to older servers; `null` is the same
-//! as absent; of a field written twice the last one counts. Nothing is converted: a number is no
+//! as absent (but for [`Reader::is_null`]); of a field written twice the last one counts. Nothing is converted: a number is no
 //! string, and an operator object like `{"$ne":1}` is nothing at all.
 
 use std::borrow::Cow;
@@ -24,6 +24,15 @@ pub struct Reader {
     /// Whether values came as text, as in a query: then numbers are read from strings.
     textual: bool,
     wrong: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+}
+
+/// What can be read field by field: a body, a query or an argument.
+pub trait FromReader: Sized {
+    /// Takes its fields; what is wrong with them is remembered in the reader.
+    ///
+    /// # Errors
+    /// `invalid`, naming the fields.
+    fn from_reader(reader: Reader) -> Result<Self>;
 }
 
 /// Why a value is not what it should be, to be read after the field's name.
@@ -90,6 +99,11 @@ impl Reader {
     /// Whether the field is there, and not null.
     pub fn has(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether the field is there and is null: where that says something else than its absence.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(Value::is_null)
     }
 
     /// A field that must be there. `None` is remembered as a refusal.

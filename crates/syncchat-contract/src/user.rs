@@ -19,11 +19,13 @@ pub struct User<'a> {
     #[schema(nullable = false)]
     pub email: Option<&'a str>,
     /// Address of a picture, if there is one.
+    #[schema(required = true)]
     pub avatar: Option<&'a str>,
     /// `online` or `offline`.
     #[schema(value_type = Online)]
     pub status: &'static str,
     /// When the last device went away; null before the first came.
+    #[schema(required = true)]
     pub last_seen: Option<Time>,
     /// When the account was made.
     pub created_at: Time,
