@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use syncchat_core::ports::store::{Store, StoreError};
 
+use crate::sqlite::SqliteStore;
+
 /// Why an address did not give a store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -37,10 +39,7 @@ pub enum OpenError {
 /// [`OpenError`]; its text never holds what may be a password.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     match parse(url)? {
-        Address::Sqlite(path) => Err(OpenError::BadAddress(format!(
-            "{} cannot be opened yet",
-            path.display()
-        ))),
+        Address::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
         Address::Mongo(_) => Err(OpenError::BadAddress("mongodb cannot be opened yet".into())),
     }
 }

@@ -1,0 +1,35 @@
+//! Every bound of the stores, with its unit, its reason and what happens at it. What happens is
+//! counted in `syncchat_store_errors_total{store,kind}`.
+
+use std::time::Duration;
+
+/// One read, or a small write. Then: `unavailable`.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// One append, the largest write. Longer than other calls, because a spurious end leaves the
+/// sender in doubt; less than half of the core's own bound, so that it can try again.
+pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_millis(4_500);
+
+/// Writes that wait for SQLite's writer. A further one waits for a place until its time is up.
+pub(crate) const SQLITE_QUEUE_MAX: usize = 1_024;
+/// Writes that share one transaction, hence one sync of the disk. The next ones wait for it.
+pub(crate) const SQLITE_GROUP_MAX: usize = 64;
+/// Connections that read, each used by one call at a time. Further calls wait for one.
+pub(crate) const SQLITE_READERS_MAX: usize = 4;
+/// How long SQLite waits for a lock that another process holds. Then: `unavailable`.
+pub(crate) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// Prepared statements kept by each connection. The longest unused goes.
+pub(crate) const SQLITE_STATEMENTS_CACHED: usize = 64;
+/// Pages in the log before they are copied into the file; 8 MiB. More would make the copying rarer
+/// and each one longer.
+pub(crate) const SQLITE_CHECKPOINT_PAGES: usize = 2_000;
+/// Bytes that an emptied log keeps on the disk.
+pub(crate) const SQLITE_LOG_BYTES_MAX: usize = 64 << 20;
+/// Steps of SQLite's machine between two looks at the clock; about a millisecond.
+pub(crate) const SQLITE_STEPS_PER_CLOCK: i32 = 50_000;
+
+/// Members looked at to find contacts. People beyond it are not found.
+pub(crate) const CONTACTS_SCAN_MAX: usize = 50_000;
+
+const _: () = assert!(SQLITE_BUSY_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
+const _: () =
+    assert!(APPEND_TIMEOUT.as_millis() * 2 < syncchat_core::limits::COMMIT_TIMEOUT.as_millis());

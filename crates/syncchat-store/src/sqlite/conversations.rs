@@ -1,0 +1,140 @@
+//! Conversations: making them, and finding a person's.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, SeqSpans, UserId};
+use syncchat_core::ports::store::{ConversationCursor, CreatedConversation, NewConversation};
+
+use super::errors::damaged;
+use super::rows::{
+    CONVERSATION_COLUMNS, conversation, int, load_conversation, spans_to_text, with_participants,
+};
+use crate::limits::CONTACTS_SCAN_MAX;
+use crate::pair_key;
+
+pub(super) fn by_ids(
+    connection: &Connection,
+    ids: &[ConversationId],
+) -> rusqlite::Result<Vec<Conversation>> {
+    ids.iter()
+        .filter_map(|id| load_conversation(connection, *id).transpose())
+        .collect()
+}
+
+pub(super) fn heads(
+    connection: &Connection,
+    ids: &[ConversationId],
+) -> rusqlite::Result<Vec<(ConversationId, Seq)>> {
+    let mut find = connection.prepare_cached("SELECT last_seq FROM conversations WHERE id = ?1")?;
+    let mut heads = Vec::with_capacity(ids.len());
+    for id in ids {
+        let head = find.query_row([id.bytes()], |row| row.get(0)).optional()?;
+        heads.extend(head.map(|head| (*id, head)));
+    }
+    Ok(heads)
+}
+
+pub(super) fn create(
+    connection: &Connection,
+    new: &NewConversation,
+) -> rusqlite::Result<CreatedConversation> {
+    let pair = match new.kind {
+        ConversationKind::Private => pair_key(&new.participants),
+        ConversationKind::Group => None,
+    };
+    if let Some(existing) = pair
+        .map(|pair| by_pair(connection, pair))
+        .transpose()?
+        .flatten()
+    {
+        return Ok(CreatedConversation::Existing(existing));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO conversations
+                 (id, kind, title, pair, last_seq, last_ordinal, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?5)",
+        )?
+        .execute(params![
+            new.id.bytes(),
+            new.kind.as_str(),
+            new.title,
+            pair,
+            new.created_at.millis(),
+        ])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO members
+             (conversation, user, spans, open, read_seq, read_ordinal, delivered_seq)
+         VALUES (?1, ?2, ?3, 1, 0, 0, 0)",
+    )?;
+    let spans = spans_to_text(&SeqSpans::all());
+    for user in &new.participants {
+        insert.execute(params![new.id.bytes(), user.bytes(), spans])?;
+    }
+    load_conversation(connection, new.id)?
+        .map(CreatedConversation::New)
+        .ok_or_else(|| damaged("conversations"))
+}
+
+fn by_pair(connection: &Connection, pair: [u8; 24]) -> rusqlite::Result<Option<Conversation>> {
+    let id = connection
+        .prepare_cached("SELECT id FROM conversations WHERE pair = ?1")?
+        .query_row([pair], |row| row.get(0).map(ConversationId::from_bytes))
+        .optional()?;
+    match id {
+        Some(id) => load_conversation(connection, id),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn of_user(
+    connection: &Connection,
+    user: UserId,
+    after: Option<ConversationCursor>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Conversation>> {
+    let (updated_at, id) = match after {
+        Some(cursor) => (cursor.updated_at.millis(), cursor.id.bytes()),
+        None => (i64::MAX, [0xff; 12]),
+    };
+    let page = connection
+        .prepare_cached(&format!(
+            "SELECT {CONVERSATION_COLUMNS} FROM conversations
+             WHERE id IN (SELECT conversation FROM members WHERE user = ?1 AND open = 1)
+                 AND (updated_at, id) < (?2, ?3)
+             ORDER BY updated_at DESC, id DESC LIMIT ?4"
+        ))?
+        .query_map(
+            params![user.bytes(), updated_at, id, int(limit as u64)],
+            conversation,
+        )?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    page.into_iter()
+        .map(|found| with_participants(connection, found))
+        .collect()
+}
+
+pub(super) fn contacts(
+    connection: &Connection,
+    user: UserId,
+    limit: usize,
+) -> rusqlite::Result<Vec<UserId>> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT user FROM (
+                 SELECT theirs.user FROM members mine
+                 JOIN members theirs ON theirs.conversation = mine.conversation
+                 WHERE mine.user = ?1 AND mine.open = 1
+                     AND theirs.open = 1 AND theirs.user <> ?1
+                 LIMIT ?3)
+             LIMIT ?2",
+        )?
+        .query_map(
+            params![
+                user.bytes(),
+                int(limit as u64),
+                int(CONTACTS_SCAN_MAX as u64)
+            ],
+            |row| row.get(0).map(UserId::from_bytes),
+        )?
+        .collect()
+}

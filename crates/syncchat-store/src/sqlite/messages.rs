@@ -1,0 +1,154 @@
+//! Reading the log, and changing what was said.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use syncchat_core::model::{ConversationId, Message, MessageId, Seq, Timestamp, UserId};
+use syncchat_core::ports::store::LogRange;
+
+use super::rows::{MESSAGE_COLUMNS, int, message};
+
+pub(super) fn by_id(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {MESSAGE_COLUMNS} FROM messages WHERE id = ?1"
+        ))?
+        .query_row([id.bytes()], message)
+        .optional()
+}
+
+pub(super) fn by_ids(connection: &Connection, ids: &[MessageId]) -> rusqlite::Result<Vec<Message>> {
+    ids.iter()
+        .filter_map(|id| by_id(connection, *id).transpose())
+        .collect()
+}
+
+pub(super) fn by_client_ids(
+    connection: &Connection,
+    keys: &[(ConversationId, UserId, String)],
+) -> rusqlite::Result<Vec<Message>> {
+    let mut find = connection.prepare_cached(&format!(
+        "SELECT {MESSAGE_COLUMNS} FROM messages
+         WHERE conversation = ?1 AND sender = ?2 AND client_msg_id = ?3"
+    ))?;
+    let mut found = Vec::new();
+    for (conversation, sender, client_msg_id) in keys {
+        let key = params![conversation.bytes(), sender.bytes(), client_msg_id];
+        found.extend(find.query_row(key, message).optional()?);
+    }
+    Ok(found)
+}
+
+pub(super) fn log(
+    connection: &Connection,
+    ranges: &[(ConversationId, LogRange)],
+    limit: usize,
+) -> rusqlite::Result<Vec<Vec<Message>>> {
+    ranges
+        .iter()
+        .map(|&(conversation, range)| match range {
+            LogRange::Before(seq) => before(connection, conversation, seq, limit),
+            LogRange::After(seq) => after(connection, conversation, seq, limit),
+            LogRange::Since(time) => {
+                let first = first_since(connection, conversation, time)?;
+                after(connection, conversation, first.saturating_sub(1), limit)
+            }
+        })
+        .collect()
+}
+
+fn before(
+    connection: &Connection,
+    conversation: ConversationId,
+    seq: Seq,
+    limit: usize,
+) -> rusqlite::Result<Vec<Message>> {
+    let mut page = connection
+        .prepare_cached(&format!(
+            "SELECT {MESSAGE_COLUMNS} FROM messages WHERE conversation = ?1 AND seq < ?2
+             ORDER BY seq DESC LIMIT ?3"
+        ))?
+        .query_map(
+            params![conversation.bytes(), int(seq), int(limit as u64)],
+            message,
+        )?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    page.reverse();
+    Ok(page)
+}
+
+fn after(
+    connection: &Connection,
+    conversation: ConversationId,
+    seq: Seq,
+    limit: usize,
+) -> rusqlite::Result<Vec<Message>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {MESSAGE_COLUMNS} FROM messages WHERE conversation = ?1 AND seq > ?2
+             ORDER BY seq LIMIT ?3"
+        ))?
+        .query_map(
+            params![conversation.bytes(), int(seq), int(limit as u64)],
+            message,
+        )?
+        .collect()
+}
+
+/// The first `seq` written at or after `time`; one beyond the last if there is none. Times do not
+/// fall along a log, so that halving finds it and no index has to be kept for it.
+fn first_since(
+    connection: &Connection,
+    conversation: ConversationId,
+    time: Timestamp,
+) -> rusqlite::Result<Seq> {
+    let last: Seq = connection
+        .prepare_cached("SELECT last_seq FROM conversations WHERE id = ?1")?
+        .query_row([conversation.bytes()], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    let mut created_at = connection
+        .prepare_cached("SELECT created_at FROM messages WHERE conversation = ?1 AND seq = ?2")?;
+    let (mut low, mut high) = (1, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let at: i64 =
+            created_at.query_row(params![conversation.bytes(), int(middle)], |row| row.get(0))?;
+        if at < time.millis() {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+pub(super) fn edit(
+    connection: &Connection,
+    id: MessageId,
+    content: &str,
+    at: Timestamp,
+) -> rusqlite::Result<Option<Message>> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE messages SET content = ?2, edited = 1, updated_at = ?3
+             WHERE id = ?1 AND deleted = 0",
+        )?
+        .execute(params![id.bytes(), content, at.millis()])?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    by_id(connection, id)
+}
+
+pub(super) fn delete(
+    connection: &Connection,
+    id: MessageId,
+    at: Timestamp,
+) -> rusqlite::Result<Option<Message>> {
+    connection
+        .prepare_cached(
+            "UPDATE messages SET content = '', attachments = NULL, deleted = 1, updated_at = ?2
+             WHERE id = ?1 AND deleted = 0",
+        )?
+        .execute(params![id.bytes(), at.millis()])?;
+    by_id(connection, id)
+}

@@ -1,0 +1,376 @@
+//! The embedded store: one SQLite file in write-ahead mode.
+//!
+//! One thread writes ([`writer`]); a few connections read ([`readers`]). Opening the file makes or
+//! upgrades its tables ([`schema`]), since no other release can be using them: there is no state
+//! in which an opened file still needs to be migrated.
+
+mod append;
+mod connection;
+mod conversations;
+mod errors;
+mod members;
+mod messages;
+mod readers;
+mod rows;
+mod schema;
+mod tokens;
+mod users;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use syncchat_core::model::{
+    Account, Conversation, ConversationId, Membership, Message, MessageId, PresenceStatus, Seq,
+    Timestamp, User, UserId,
+};
+use syncchat_core::ports::store::{
+    AccountStore, AccountWrite, Append, Appended, Audience, ConversationCursor, ConversationStore,
+    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, RefreshToken, Rotation,
+    Store, StoreError, StoreResult,
+};
+
+use self::errors::store_error;
+use self::readers::Readers;
+use self::writer::Writer;
+use crate::OpenError;
+use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT};
+use crate::observe::{describe, observe};
+
+const KIND: &str = "sqlite";
+
+/// A store in a file.
+pub(crate) struct SqliteStore {
+    path: PathBuf,
+    writer: Writer,
+    readers: Readers,
+    /// What opening had to do to the tables, until `migrate` tells it.
+    upgraded: Mutex<Vec<String>>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file, and brings its tables to this release's version.
+    pub(crate) async fn open(path: PathBuf) -> Result<SqliteStore, OpenError> {
+        describe(KIND);
+        let opened = tokio::task::spawn_blocking(move || open_blocking(&path));
+        opened.await.map_err(|_| {
+            OpenError::Store(StoreError::Unavailable("opening was interrupted".into()))
+        })?
+    }
+
+    async fn read<T, F>(&self, call: &'static str, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        observe(KIND, call, CALL_TIMEOUT, self.readers.run(work)).await
+    }
+
+    async fn write<T, F>(&self, call: &'static str, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        observe(KIND, call, CALL_TIMEOUT, self.writer.run(work)).await
+    }
+}
+
+fn open_blocking(path: &Path) -> Result<SqliteStore, OpenError> {
+    let unavailable = |error: std::io::Error| {
+        let text = format!("{}: {error}", path.display());
+        OpenError::Store(StoreError::Unavailable(text))
+    };
+    connection::prepare_file(path).map_err(unavailable)?;
+    let mut connection =
+        connection::open_writer(path).map_err(|error| OpenError::Store(store_error(&error)))?;
+    let upgraded = schema::upgrade(&mut connection)?;
+    Ok(SqliteStore {
+        path: path.into(),
+        writer: Writer::start(connection).map_err(unavailable)?,
+        readers: Readers::new(path.into()),
+        upgraded: Mutex::new(upgraded),
+    })
+}
+
+#[async_trait]
+impl ConversationStore for SqliteStore {
+    async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>> {
+        let write = self
+            .writer
+            .run(move |connection| append::append(connection, &appends));
+        observe(KIND, "append", APPEND_TIMEOUT, write).await
+    }
+
+    async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>> {
+        let ids = ids.to_vec();
+        self.read("conversations", move |c| conversations::by_ids(c, &ids))
+            .await
+    }
+
+    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
+        let ids = ids.to_vec();
+        self.read("heads", move |c| conversations::heads(c, &ids))
+            .await
+    }
+
+    async fn messages_by_client_id(
+        &self,
+        keys: &[(ConversationId, UserId, String)],
+    ) -> StoreResult<Vec<Message>> {
+        let keys = keys.to_vec();
+        self.read("messages_by_client_id", move |c| {
+            messages::by_client_ids(c, &keys)
+        })
+        .await
+    }
+
+    async fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {
+        self.read("message", move |c| messages::by_id(c, id)).await
+    }
+
+    async fn messages(&self, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
+        let ids = ids.to_vec();
+        self.read("messages", move |c| messages::by_ids(c, &ids))
+            .await
+    }
+
+    async fn log(
+        &self,
+        ranges: &[(ConversationId, LogRange)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>> {
+        let ranges = ranges.to_vec();
+        self.read("log", move |c| messages::log(c, &ranges, limit))
+            .await
+    }
+
+    async fn edit_message(
+        &self,
+        id: MessageId,
+        content: String,
+        at: Timestamp,
+    ) -> StoreResult<Option<Message>> {
+        self.write("edit_message", move |c| messages::edit(c, id, &content, at))
+            .await
+    }
+
+    async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>> {
+        self.write("delete_message", move |c| messages::delete(c, id, at))
+            .await
+    }
+
+    async fn create_conversation(&self, new: NewConversation) -> StoreResult<CreatedConversation> {
+        self.write("create_conversation", move |c| {
+            conversations::create(c, &new)
+        })
+        .await
+    }
+
+    async fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationCursor>,
+        limit: usize,
+    ) -> StoreResult<Vec<Conversation>> {
+        self.read("conversations_of", move |c| {
+            conversations::of_user(c, user, after, limit)
+        })
+        .await
+    }
+
+    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
+        self.read("memberships_of", move |c| members::of_user(c, user))
+            .await
+    }
+
+    async fn memberships(
+        &self,
+        user: UserId,
+        ids: &[ConversationId],
+    ) -> StoreResult<Vec<Membership>> {
+        let ids = ids.to_vec();
+        self.read("memberships", move |c| members::of_user_in(c, user, &ids))
+            .await
+    }
+
+    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>> {
+        let ids = ids.to_vec();
+        self.read("unread", move |c| members::unread(c, user, &ids))
+            .await
+    }
+
+    async fn advance_cursors(
+        &self,
+        advances: &[CursorAdvance],
+    ) -> StoreResult<Vec<Option<(Cursors, bool)>>> {
+        let advances = advances.to_vec();
+        self.write("advance_cursors", move |c| members::advance(c, &advances))
+            .await
+    }
+
+    async fn readers(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+        limit: usize,
+    ) -> StoreResult<Vec<Cursors>> {
+        self.read("readers", move |c| {
+            members::readers(c, conversation, seq, limit)
+        })
+        .await
+    }
+
+    async fn furthest_delivered(&self, conversation: ConversationId) -> StoreResult<Vec<Cursors>> {
+        self.read("furthest_delivered", move |c| {
+            members::furthest_delivered(c, conversation)
+        })
+        .await
+    }
+
+    async fn audiences(
+        &self,
+        of: &[(ConversationId, Seq)],
+        limit: usize,
+    ) -> StoreResult<Vec<Audience>> {
+        let of = of.to_vec();
+        self.read("audiences", move |c| {
+            of.iter()
+                .map(|&(conversation, seq)| {
+                    Ok(Audience {
+                        readers: members::readers(c, conversation, seq, limit)?,
+                        delivered: members::furthest_delivered(c, conversation)?,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>> {
+        self.read("contacts", move |c| conversations::contacts(c, user, limit))
+            .await
+    }
+}
+
+#[async_trait]
+impl AccountStore for SqliteStore {
+    async fn create_account(&self, account: &Account) -> StoreResult<AccountWrite> {
+        let account = account.clone();
+        self.write("create_account", move |c| users::create(c, &account))
+            .await
+    }
+
+    async fn account_by_login(&self, login: &str) -> StoreResult<Option<Account>> {
+        let login = login.to_owned();
+        self.read("account_by_login", move |c| users::by_login(c, &login))
+            .await
+    }
+
+    async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>> {
+        let ids = ids.to_vec();
+        self.read("users", move |c| users::by_ids(c, &ids)).await
+    }
+
+    async fn search_users(&self, prefix: &str, limit: usize) -> StoreResult<Vec<User>> {
+        let prefix = prefix.to_owned();
+        self.read("search_users", move |c| users::search(c, &prefix, limit))
+            .await
+    }
+
+    async fn update_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        avatar: Option<&str>,
+    ) -> StoreResult<AccountWrite> {
+        let (username, avatar) = (username.map(str::to_owned), avatar.map(str::to_owned));
+        self.write("update_profile", move |c| {
+            users::update_profile(c, id, username.as_deref(), avatar.as_deref())
+        })
+        .await
+    }
+
+    async fn set_presence(
+        &self,
+        id: UserId,
+        status: PresenceStatus,
+        last_seen: Timestamp,
+    ) -> StoreResult<()> {
+        self.write("set_presence", move |c| {
+            users::set_presence(c, id, status, last_seen)
+        })
+        .await
+    }
+
+    async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {
+        let token = token.clone();
+        self.write("add_refresh_token", move |c| tokens::add(c, &token))
+            .await
+    }
+
+    async fn rotate_refresh_token(
+        &self,
+        hash: [u8; 32],
+        next: &RefreshToken,
+        now: Timestamp,
+    ) -> StoreResult<Rotation> {
+        let next = next.clone();
+        self.write("rotate_refresh_token", move |c| {
+            tokens::rotate(c, hash, &next, now)
+        })
+        .await
+    }
+
+    async fn revoke_refresh_token(
+        &self,
+        hash: [u8; 32],
+    ) -> StoreResult<Option<(UserId, [u8; 16])>> {
+        self.write("revoke_refresh_token", move |c| tokens::revoke(c, hash))
+            .await
+    }
+
+    async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {
+        self.read("refresh_family_active", move |c| {
+            tokens::family_active(c, family)
+        })
+        .await
+    }
+
+    async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.write("delete_expired_tokens", move |c| {
+            tokens::delete_expired(c, now, limit)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    /// Opening did it already; this tells what it was, once.
+    async fn migrate(&self) -> StoreResult<Vec<String>> {
+        Ok(std::mem::take(&mut *self.upgraded.lock()))
+    }
+
+    async fn check(&self) -> StoreResult<String> {
+        let at = Timestamp::now().millis();
+        self.write("check", move |c| {
+            c.prepare_cached(
+                "INSERT INTO probe (id, checked_at) VALUES (1, ?1)
+                 ON CONFLICT (id) DO UPDATE SET checked_at = ?1",
+            )?
+            .execute([at])
+        })
+        .await?;
+        Ok(format!(
+            "sqlite {}, {}",
+            rusqlite::version(),
+            self.path.display()
+        ))
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+}
