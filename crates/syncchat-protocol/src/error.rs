@@ -8,7 +8,8 @@ use std::fmt;
 pub struct DecodeError {
     /// What was wrong.
     pub kind: DecodeErrorKind,
-    /// Where: bytes from the beginning of what was given to the decoder.
+    /// Where: bytes from the beginning of what was given to the decoder. For broken JSON, where its
+    /// parser noticed, give or take a byte.
     pub at: usize,
 }
 

@@ -291,3 +291,95 @@ fn push_as_text(out: &mut Vec<u8>, opcode: Opcode, data: &[u8]) {
 pub(crate) const fn binary_wire_size(size: usize) -> usize {
     websocket::header_size(size) + size
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn fixed_frames_are_what_they_say() {
+        let cases = [
+            (Frame::ping(), "2"),
+            (Frame::probe_answer(), "3probe"),
+            (Frame::noop(), "6"),
+            (Frame::close(), "1"),
+            (Frame::disconnect("/").unwrap(), "41"),
+        ];
+        for (frame, text) in cases {
+            assert_eq!(frame.wire()[..2], [0x81, text.len() as u8]);
+            assert_eq!(frame.polling(), text);
+            assert_eq!(frame.size(), text.len() + 2);
+        }
+    }
+
+    #[test]
+    fn the_open_packet_has_exactly_its_keys() {
+        let mut open = engineio::Open {
+            sid: "abc",
+            upgrade: true,
+            ping_interval: Duration::from_millis(25_000),
+            ping_timeout: Duration::from_millis(20_000),
+            max_payload: 100_000,
+        };
+        assert_eq!(
+            Frame::open(&open).unwrap().polling(),
+            r#"0{"sid":"abc","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100000}"#
+        );
+        open.upgrade = false;
+        assert_eq!(
+            Frame::open(&open).unwrap().polling(),
+            r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100000}"#
+        );
+    }
+
+    #[test]
+    fn headers_change_their_form_at_the_right_lengths() {
+        for (size, head) in [
+            (0, &[0x81, 1][..]),
+            (124, &[0x81, 125]),
+            (125, &[0x81, 126, 0, 126]),
+            (65_534, &[0x81, 126, 0xff, 0xff]),
+            (65_535, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = Frame::message(&"x".repeat(size));
+            assert!(frame.wire().starts_with(head), "{size}");
+            assert_eq!(frame.size(), head.len() + 1 + size);
+            let messages: Vec<_> = frame.messages().collect();
+            assert_eq!(messages.len(), 1);
+            assert_eq!(messages[0].1.len(), 1 + size);
+        }
+    }
+
+    #[test]
+    fn attachments_follow_in_each_form() {
+        let attachments = [Bytes::from_static(&[1, 2, 3, 4]), Bytes::new()];
+        let frame = Frame::ack("/", 1, &[], &attachments).unwrap();
+        assert_eq!(
+            frame.wire()[..],
+            *b"\x81\x07462-1[]\x82\x04\x01\x02\x03\x04\x82\x00"
+        );
+        assert_eq!(frame.polling(), "462-1[]\u{1e}bAQIDBA==\u{1e}b");
+        assert_eq!(frame.polling_size(), frame.polling().len());
+        assert_eq!(
+            frame.wire_base64()[..],
+            *b"\x81\x07462-1[]\x81\x09bAQIDBA==\x81\x01b"
+        );
+
+        let binary = Frame::binary(&[1, 2, 3]);
+        assert_eq!(binary.wire()[..], [0x82, 3, 1, 2, 3]);
+        assert_eq!(binary.polling(), "bAQID");
+        assert_eq!(binary.wire_base64()[..], *b"\x81\x05bAQID");
+    }
+
+    #[test]
+    fn text_is_shared_not_copied() {
+        let frame = Frame::event("e", &0).unwrap();
+        let wire = frame.wire().as_ptr_range();
+        assert!(wire.contains(&frame.polling().as_ptr()));
+        assert!(wire.contains(&engineio::encode_payload(std::slice::from_ref(&frame)).as_ptr()));
+        assert_eq!(frame.wire_base64().as_ptr(), wire.start);
+        assert_eq!(frame.clone().wire().as_ptr(), wire.start);
+    }
+}

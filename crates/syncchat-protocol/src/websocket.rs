@@ -89,3 +89,20 @@ fn control(first_byte: u8, payload: &[u8]) -> Bytes {
     frame.put_slice(payload);
     frame.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_frames_stay_within_their_bound() {
+        assert_eq!(close(1001, "bye")[..], *b"\x88\x05\x03\xe9bye");
+        assert_eq!(close(1000, "")[..], [0x88, 2, 0x03, 0xe8]);
+        // A three-byte character stands across the bound: it is left out.
+        let long = close(1008, &format!("{}€", "x".repeat(121)));
+        assert_eq!(long[..2], [0x88, 123]);
+        assert_eq!(long.len(), 125);
+        assert_eq!(pong(b"x")[..], [0x8a, 1, b'x']);
+        assert_eq!(pong(&[0; 200]).len(), 127);
+    }
+}

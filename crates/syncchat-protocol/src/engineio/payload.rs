@@ -73,3 +73,54 @@ pub fn encode_payload(frames: &[Frame]) -> Bytes {
     }
     Bytes::from(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &[u8]) -> Vec<Result<Packet<'_>, DecodeError>> {
+        Payload::new(body).collect()
+    }
+
+    #[test]
+    fn packets_before_a_bad_one_count() {
+        let one = Ok(Packet::Message("one"));
+        let bad = |kind: DecodeErrorKind, at| Err(kind.at(at));
+        assert_eq!(read(b"4one"), std::slice::from_ref(&one));
+        assert_eq!(
+            read(b"4one\x1e2\x1ebAQ"),
+            [
+                one.clone(),
+                Ok(Packet::Ping("")),
+                Ok(Packet::Binary(Bytes::from_static(&[1])))
+            ]
+        );
+        assert_eq!(
+            read(b"4one\x1exx\x1e4two"),
+            [one.clone(), bad(DecodeErrorKind::UnknownType, 5)]
+        );
+        assert_eq!(
+            read(b"4one\x1e"),
+            [one.clone(), bad(DecodeErrorKind::EmptyPacket, 5)]
+        );
+        assert_eq!(read(b""), [bad(DecodeErrorKind::EmptyPacket, 0)]);
+        assert_eq!(
+            read(b"4one\x1e4a\xffb"),
+            [one.clone(), bad(DecodeErrorKind::NotUtf8, 7)]
+        );
+        assert_eq!(
+            read(b"4one\x1ebA!==\x1e6"),
+            [one, bad(DecodeErrorKind::BadBase64, 7)]
+        );
+    }
+
+    #[test]
+    fn frames_are_joined_without_a_last_separator() {
+        assert_eq!(encode_payload(&[]), "");
+        assert_eq!(encode_payload(&[Frame::noop()]), "6");
+        assert_eq!(
+            encode_payload(&[Frame::message("a"), Frame::binary(&[1]), Frame::close()]),
+            "4a\u{1e}bAQ==\u{1e}1"
+        );
+    }
+}

@@ -84,3 +84,75 @@ impl Assembler {
         self.partial.as_ref().map_or(0, |partial| partial.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socketio::Body;
+
+    const TWO: &str = r#"52-["e",{"_placeholder":true,"num":1}]"#;
+
+    fn announced(text: &str, limits: &Limits) -> Assembler {
+        let mut assembler = Assembler::new();
+        assert!(assembler.text(text, limits).unwrap().is_none(), "{text}");
+        assembler
+    }
+
+    #[test]
+    fn attachments_complete_a_packet_in_their_order() {
+        let limits = Limits::default();
+        let mut assembler = announced(TWO, &limits);
+        assert_eq!(assembler.partial_bytes(), TWO.len());
+        assert!(
+            assembler
+                .binary(Bytes::from_static(b"abc"), &limits)
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(assembler.partial_bytes(), TWO.len() + 3);
+        let packet = assembler.binary(Bytes::new(), &limits).unwrap().unwrap();
+        assert_eq!(assembler.partial_bytes(), 0);
+        let Body::Event { attachments, .. } = packet.body else {
+            panic!("{packet:?}")
+        };
+        assert_eq!(attachments, [Bytes::from_static(b"abc"), Bytes::new()]);
+        assert!(assembler.text("2[\"next\"]", &limits).unwrap().is_some());
+    }
+
+    #[test]
+    fn nothing_comes_between_a_packet_and_its_attachments() {
+        let limits = Limits::default();
+        let mut assembler = announced(TWO, &limits);
+        let error = assembler.text("2[\"e\"]", &limits).unwrap_err();
+        assert_eq!(error.kind, DecodeErrorKind::TextInsideBinary);
+        let error = assembler.binary(Bytes::new(), &limits).unwrap_err();
+        assert_eq!(error.kind, DecodeErrorKind::UnexpectedAttachment);
+    }
+
+    #[test]
+    fn an_unfinished_packet_is_bounded() {
+        let limits = Limits {
+            partial_bytes_max: TWO.len() + 4,
+            ..Limits::for_messages_of(50)
+        };
+        let mut assembler = announced(TWO, &limits);
+        assert!(
+            assembler
+                .binary(Bytes::from_static(b"1234"), &limits)
+                .unwrap()
+                .is_none()
+        );
+        let error = assembler
+            .binary(Bytes::from_static(b"5"), &limits)
+            .unwrap_err();
+        assert_eq!(error.kind, DecodeErrorKind::PartialTooLong);
+        assert_eq!(assembler.partial_bytes(), 0);
+
+        let limits = Limits::for_messages_of(50);
+        let mut assembler = announced(TWO, &limits);
+        let error = assembler
+            .binary(Bytes::from(vec![0; 51]), &limits)
+            .unwrap_err();
+        assert_eq!(error.kind, DecodeErrorKind::MessageTooLong);
+    }
+}

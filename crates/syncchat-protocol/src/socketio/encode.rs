@@ -313,3 +313,138 @@ fn write_array<'a>(out: &mut Vec<u8>, items: impl Iterator<Item = &'a str>) {
 fn args_size(args: &[Box<RawValue>]) -> usize {
     args.iter().map(|arg| arg.get().len() + 1).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn text(frame: Result<Frame, EncodeError>) -> String {
+        String::from_utf8(frame.unwrap().polling().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn events_are_written_as_clients_expect() {
+        #[derive(Serialize)]
+        struct Payload {
+            b: f64,
+            a: Option<u8>,
+            text: &'static str,
+        }
+        let payload = Payload {
+            b: f64::NAN,
+            a: None,
+            text: "\u{2028}\"\n",
+        };
+        assert_eq!(
+            text(Frame::event("e\"", &payload)),
+            "42[\"e\\\"\",{\"b\":null,\"a\":null,\"text\":\"\u{2028}\\\"\\n\"}]"
+        );
+        assert_eq!(text(EventHead::new("e").args(&[], &[])), r#"42["e"]"#);
+        assert_eq!(
+            text(
+                EventHead::new("e")
+                    .namespace("/n")
+                    .ack_id(u64::MAX)
+                    .payload(&0)
+            ),
+            r#"42/n,18446744073709551615["e",0]"#
+        );
+        assert_eq!(
+            text(EventHead::new("e").offset("o.1").payload(&[0])),
+            r#"42["e",[0],"o.1"]"#
+        );
+        assert_eq!(
+            text(EventHead::new("e").offset("o").args(
+                &[raw(r#"{"_placeholder":true,"num":0}"#)],
+                &[Bytes::from_static(&[1])]
+            )),
+            "451-[\"e\",{\"_placeholder\":true,\"num\":0},\"o\"]\u{1e}bAQ=="
+        );
+    }
+
+    #[test]
+    fn the_other_packets_are_written_as_clients_expect() {
+        let packet = |namespace: &'static str, body| {
+            text(Frame::packet(&Packet {
+                namespace: namespace.into(),
+                body,
+            }))
+        };
+        assert_eq!(text(Frame::connect("/", "s", None)), r#"40{"sid":"s"}"#);
+        assert_eq!(
+            text(Frame::connect("/n", "s", Some("p"))),
+            r#"40/n,{"sid":"s","pid":"p"}"#
+        );
+        assert_eq!(
+            text(Frame::connect_error("/", "no", None)),
+            r#"44{"message":"no"}"#
+        );
+        assert_eq!(
+            text(Frame::connect_error(
+                "/n",
+                "no",
+                Some(&raw(r#"{"code":1.0}"#))
+            )),
+            r#"44/n,{"message":"no","data":{"code":1.0}}"#
+        );
+        assert_eq!(text(Frame::disconnect("/")), "41");
+        assert_eq!(text(Frame::disconnect("/n")), "41/n,");
+        assert_eq!(text(Frame::ack("/", 0, &[], &[])), "430[]");
+        assert_eq!(
+            text(Frame::ack("/n", 7, &[raw("1.0"), raw("\"x\"")], &[])),
+            r#"43/n,7[1.0,"x"]"#
+        );
+        assert_eq!(
+            text(Frame::ack(
+                "/",
+                7,
+                &[],
+                &[Bytes::new(), Bytes::from_static(b"abc")]
+            )),
+            "462-7[]\u{1e}b\u{1e}bYWJj"
+        );
+        assert_eq!(packet("/", Body::Connect { data: None }), "40");
+        assert_eq!(packet("/n", Body::Disconnect), "41/n,");
+        assert_eq!(
+            packet(
+                "/",
+                Body::ConnectError {
+                    data: Some(raw("\"x\""))
+                }
+            ),
+            "44\"x\""
+        );
+        let name = EventName::Number("1.5".to_owned());
+        let event = Body::Event {
+            name,
+            args: vec![raw("2")],
+            attachments: vec![],
+            ack_id: Some(3),
+        };
+        assert_eq!(packet("/", event), "423[1.5,2]");
+    }
+
+    #[test]
+    fn what_clients_would_misread_is_not_written() {
+        assert!(matches!(
+            Frame::event("connect", &0),
+            Err(EncodeError::ReservedName(_))
+        ));
+        let eleven = vec![Bytes::new(); 11];
+        assert!(matches!(
+            Frame::ack("/", 0, &[], &eleven),
+            Err(EncodeError::TooManyAttachments(11))
+        ));
+        assert!(Frame::ack("/", 0, &[], &eleven[1..]).is_ok());
+        for namespace in ["", "n", "/a,b"] {
+            assert!(matches!(
+                Frame::disconnect(namespace),
+                Err(EncodeError::BadNamespace(_))
+            ));
+        }
+    }
+}

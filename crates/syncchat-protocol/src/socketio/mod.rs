@@ -4,6 +4,7 @@ mod binary;
 mod decode;
 pub(crate) mod encode;
 mod packet;
+mod placeholder;
 
 pub use binary::Assembler;
 pub use decode::{Decoded, decode};
