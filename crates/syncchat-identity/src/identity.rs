@@ -12,6 +12,7 @@ use syncchat_core::ports::store::{AccountStore, AccountWrite, Rotation, StoreErr
 use syncchat_core::text;
 
 use crate::limits::{EXPIRED_TOKENS_BATCH, LOGIN_BYTES_MAX};
+use crate::metrics;
 use crate::passwords::{self, Passwords};
 use crate::refresh;
 use crate::tokens::{Claims, Family, Secret, Tokens};
@@ -140,7 +141,7 @@ impl Identity {
         // The failure is counted; a bucket that is empty by now changes nothing for this caller.
         let _ = self.limiter.take(LimitKind::Logins, &address).await;
         let _ = self.limiter.take(LimitKind::Logins, &target).await;
-        metrics::counter!("syncchat_logins_failed_total").increment(1);
+        ::metrics::counter!(metrics::LOGINS_FAILED).increment(1);
         Err(Error::new(
             ErrorCode::Unauthorized,
             "wrong name or password",
@@ -167,7 +168,7 @@ impl Identity {
                 self.session(user, family, next.text)
             }
             Rotation::Reused { user, family } => {
-                metrics::counter!("syncchat_refresh_reused_total").increment(1);
+                ::metrics::counter!(metrics::REFRESH_REUSED).increment(1);
                 tracing::warn!(%user, "refresh token used twice, its family is revoked");
                 self.tell_revoked(user, family);
                 Err(bad_refresh())

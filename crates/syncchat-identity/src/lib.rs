@@ -14,6 +14,7 @@
 
 pub mod identity;
 pub mod limits;
+pub mod metrics;
 pub mod passwords;
 pub mod refresh;
 pub mod tokens;

@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::metrics;
 use syncchat_core::error::{Error, ErrorCode, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{
     PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, PASSWORDS_RETRY_AFTER, PASSWORDS_WAITING_PER_SLOT,
 };
+use crate::metrics;
 
 /// Checks a new password: 8 to 72 bytes, no NUL byte (bcrypt would stop there).
 ///
@@ -72,7 +74,7 @@ impl Passwords {
     /// `unavailable` with `retry_after`, if too many wait already.
     pub async fn slot(&self) -> Result<Slot> {
         let Ok(admitted) = Arc::clone(&self.admitted).try_acquire_owned() else {
-            metrics::counter!("syncchat_passwords_refused_total").increment(1);
+            ::metrics::counter!(metrics::PASSWORDS_REFUSED).increment(1);
             return Err(busy());
         };
         let arrived = Instant::now();
@@ -80,7 +82,7 @@ impl Passwords {
             .acquire_owned()
             .await
             .map_err(|_| busy())?;
-        metrics::histogram!("syncchat_password_wait_seconds").record(arrived.elapsed());
+        ::metrics::histogram!(metrics::PASSWORD_WAIT_SECONDS).record(arrived.elapsed());
         Ok(Slot {
             cost: self.cost,
             dummy: Arc::clone(&self.dummy),
@@ -130,7 +132,7 @@ impl Slot {
             result
         })
         .await;
-        metrics::histogram!("syncchat_password_seconds").record(began.elapsed());
+        ::metrics::histogram!(metrics::PASSWORD_SECONDS).record(began.elapsed());
         match done {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
