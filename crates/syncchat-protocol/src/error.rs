@@ -26,6 +26,8 @@ pub enum DecodeErrorKind {
     BadBase64,
     /// A binary packet whose count of attachments is not digits and `-`, or is 0.
     BadAttachmentCount,
+    /// A namespace with control characters: one of them would end the packet on long polling.
+    BadNamespace,
     /// An ack id that a `u64` cannot hold.
     BadAckId,
     /// Not JSON.
@@ -67,6 +69,7 @@ impl DecodeErrorKind {
             DecodeErrorKind::NotUtf8 => "not_utf8",
             DecodeErrorKind::BadBase64 => "bad_base64",
             DecodeErrorKind::BadAttachmentCount => "bad_attachment_count",
+            DecodeErrorKind::BadNamespace => "bad_namespace",
             DecodeErrorKind::BadAckId => "bad_ack_id",
             DecodeErrorKind::BadJson => "bad_json",
             DecodeErrorKind::WrongShape => "wrong_shape",
@@ -128,7 +131,7 @@ pub enum EncodeError {
     /// Clients refuse more than [`ATTACHMENTS_MAX`](crate::limits::ATTACHMENTS_MAX).
     #[error("{0} attachments in one packet")]
     TooManyAttachments(usize),
-    /// A namespace must begin with `/` and hold no comma.
+    /// A namespace must begin with `/` and hold neither a comma nor a control character.
     #[error("namespace {0:?} cannot be written")]
     BadNamespace(String),
 }

@@ -108,7 +108,8 @@ impl Frame {
         }
     }
 
-    /// An Engine.IO text message, whatever it means.
+    /// An Engine.IO text message, whatever it means. Long polling cannot carry U+001E in it: it would
+    /// be read as two packets.
     pub fn message(text: &str) -> Frame {
         let mut builder = FrameBuilder::text(b'4', text.len());
         builder.text_mut().extend_from_slice(text.as_bytes());

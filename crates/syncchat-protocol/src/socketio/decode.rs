@@ -157,6 +157,9 @@ impl<'a> Cursor<'a> {
         if name.len() > limits.namespace_bytes_max {
             return Err(DecodeErrorKind::NamespaceTooLong.at(start));
         }
+        if let Some(offset) = name.find(char::is_control) {
+            return Err(DecodeErrorKind::BadNamespace.at(start + offset));
+        }
         if name == MAIN_NAMESPACE {
             return Ok(Cow::Borrowed(MAIN_NAMESPACE));
         }
@@ -514,6 +517,7 @@ mod tests {
             ("30[", BadJson, 2),
             (r#"2["disconnecting"]"#, ReservedName, 2),
             (r#"2["newListene\u0072"]"#, ReservedName, 2),
+            ("0/a\u{1e}1", BadNamespace, 3),
             (r#"5["e"]"#, BadAttachmentCount, 1),
             (r#"51["e"]"#, BadAttachmentCount, 1),
             (r#"5-["e"]"#, BadAttachmentCount, 1),

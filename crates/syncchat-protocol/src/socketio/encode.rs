@@ -257,7 +257,8 @@ fn begin(
     if attachments.len() > ATTACHMENTS_MAX {
         return Err(EncodeError::TooManyAttachments(attachments.len()));
     }
-    if !namespace.starts_with('/') || namespace.contains(',') {
+    let is_bad = |character: char| character == ',' || character.is_control();
+    if !namespace.starts_with('/') || namespace.contains(is_bad) {
         return Err(EncodeError::BadNamespace(namespace.to_owned()));
     }
     let binary = !attachments.is_empty();
@@ -440,7 +441,7 @@ mod tests {
             Err(EncodeError::TooManyAttachments(11))
         ));
         assert!(Frame::ack("/", 0, &[], &eleven[1..]).is_ok());
-        for namespace in ["", "n", "/a,b"] {
+        for namespace in ["", "n", "/a,b", "/a\u{1e}1"] {
             assert!(matches!(
                 Frame::disconnect(namespace),
                 Err(EncodeError::BadNamespace(_))

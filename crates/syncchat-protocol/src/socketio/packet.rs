@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 /// The namespace that is not written.
 pub const MAIN_NAMESPACE: &str = "/";
 
-/// The exact name of a namespace: begins with `/`, holds no comma. The main one costs nothing.
+/// The exact name of a namespace: begins with `/`, holds neither a comma nor a control character.
+/// The main one costs nothing.
 pub type Namespace = Cow<'static, str>;
 
 /// A complete packet, its attachments at hand.
