@@ -106,3 +106,33 @@ pub(crate) enum Code {
     Unavailable,
     Internal,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    #[test]
+    fn the_document_lists_every_code() {
+        let schema = serde_json::to_value(Code::schema()).unwrap();
+        let codes: Vec<Value> = ErrorCode::ALL.map(|code| code.as_str().into()).into();
+        assert_eq!(schema["enum"], Value::Array(codes));
+    }
+
+    #[test]
+    fn an_answer_has_only_what_it_knows() {
+        let error = Error::not_found("message");
+        assert_eq!(
+            serde_json::to_value(ErrorAnswer::from(&error)).unwrap(),
+            json!({"error": {"code": "not_found", "message": "no such message"}})
+        );
+        let error = Error::conflict("username", "is taken");
+        assert_eq!(
+            serde_json::to_value(ErrorAnswer::from(&error)).unwrap(),
+            json!({"error": {"code": "conflict", "message": "username: is taken",
+                "fields": {"username": "is taken"}}})
+        );
+    }
+}

@@ -191,3 +191,127 @@ pub(crate) enum HappeningKind {
     Left,
     Renamed,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use syncchat_core::model::{
+        ConversationId, FileId, MessageId, MessageKind, Timestamp, UserId as Uid,
+    };
+
+    use super::*;
+
+    fn id(last: u8) -> [u8; 12] {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
+    }
+
+    fn message(kind: MessageKind) -> model::Message {
+        model::Message {
+            id: MessageId::from_bytes(id(1)),
+            conversation: ConversationId::from_bytes(id(2)),
+            seq: 7,
+            ordinal: 6,
+            sender: Uid::from_bytes(id(3)),
+            content: "<b>\"hi\"</b>\n".into(),
+            kind,
+            event: None,
+            attachments: Vec::new(),
+            reply_to: None,
+            client_msg_id: None,
+            edited: false,
+            deleted: false,
+            created_at: Timestamp::from_millis(1_769_847_330_123),
+            updated_at: Timestamp::from_millis(1_769_847_330_124),
+        }
+    }
+
+    #[test]
+    fn a_message_has_every_field_of_the_contract() {
+        let view = MessageView {
+            message: Arc::new(message(MessageKind::Text)),
+            status: MessageStatus::Read,
+            read_by: vec![Uid::from_bytes(id(4))],
+        };
+        assert_eq!(
+            serde_json::to_value(Message::view(&view)).unwrap(),
+            json!({
+                "id": "000000000000000000000001",
+                "conversationId": "000000000000000000000002",
+                "seq": 7,
+                "sender": "000000000000000000000003",
+                "content": "<b>\"hi\"</b>\n",
+                "type": "text",
+                "status": "read",
+                "readBy": ["000000000000000000000004"],
+                "edited": false,
+                "deleted": false,
+                "attachments": [],
+                "replyTo": null,
+                "clientMsgId": null,
+                "createdAt": "2026-01-31T08:15:30.123Z",
+                "updatedAt": "2026-01-31T08:15:30.124Z",
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_there_is_shown() {
+        let mut model = message(MessageKind::File);
+        model.reply_to = Some(MessageId::from_bytes(id(5)));
+        model.client_msg_id = Some("c1".into());
+        model.attachments.push(model::Attachment {
+            file: FileId::from_bytes(id(6)),
+            name: "a.txt".into(),
+            size: 3,
+            content_type: "text/plain".into(),
+        });
+        let json = serde_json::to_value(Message::fresh(&model)).unwrap();
+        assert_eq!(json["type"], "file");
+        assert_eq!(json["status"], "sent");
+        assert_eq!(json["replyTo"], "000000000000000000000005");
+        assert_eq!(json["clientMsgId"], "c1");
+        assert_eq!(
+            json["attachments"],
+            json!([{"fileId": "000000000000000000000006", "name": "a.txt", "size": 3,
+                "contentType": "text/plain"}])
+        );
+    }
+
+    #[test]
+    fn system_messages_say_what_happened() {
+        let (by, user) = (Uid::from_bytes(id(3)), Uid::from_bytes(id(4)));
+        let title = "new".to_owned();
+        let (by_text, user_text) = (by.to_string(), user.to_string());
+        let cases = [
+            (
+                SystemEvent::Added { by, user },
+                json!({"kind": "added", "by": by_text, "userId": user_text}),
+            ),
+            (
+                SystemEvent::Removed { by, user },
+                json!({"kind": "removed", "by": by_text, "userId": user_text}),
+            ),
+            (
+                SystemEvent::Left { user },
+                json!({"kind": "left", "by": user_text, "userId": user_text}),
+            ),
+            (
+                SystemEvent::Renamed { by, title },
+                json!({"kind": "renamed", "by": by_text, "title": "new"}),
+            ),
+        ];
+        for (event, expected) in cases {
+            let model = model::Message {
+                event: Some(event),
+                ..message(MessageKind::System)
+            };
+            let json = serde_json::to_value(Message::fresh(&model)).unwrap();
+            assert_eq!(
+                (&json["type"], &json["event"]),
+                (&json!("system"), &expected)
+            );
+        }
+    }
+}

@@ -625,22 +625,196 @@ fn closing_reason<S: serde::Serializer>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
     use super::*;
+
+    const C: &str = "000000000000000000000002";
+    const M: &str = "000000000000000000000001";
+    const U: &str = "000000000000000000000003";
+
+    fn raw(json: &Value) -> Box<RawValue> {
+        RawValue::from_string(json.to_string()).unwrap()
+    }
+
+    fn value(json: impl Serialize) -> Value {
+        serde_json::to_value(json).unwrap()
+    }
+
+    /// The fields a reader refuses.
+    fn refused<T>(read: fn(Option<&RawValue>) -> Result<T>, json: &Value) -> Vec<String> {
+        let error = read(Some(&raw(json))).err();
+        let fields = error.into_iter().flat_map(|error| error.fields);
+        fields.map(|(name, _)| name.into_owned()).collect()
+    }
+
+    #[test]
+    fn requests_name_what_is_missing_or_wrong() {
+        let wrong = json!({"$ne": 1});
+        let nothing = json!({});
+        assert_eq!(refused(Authenticate::read, &nothing), ["token"]);
+        assert_eq!(
+            refused(Authenticate::read, &json!({"token": wrong})),
+            ["token"]
+        );
+        assert_eq!(
+            refused(SendMsg::read, &nothing),
+            ["conversationId", "content"]
+        );
+        assert_eq!(
+            refused(
+                SendMsg::read,
+                &json!({"conversationId": wrong, "content": wrong, "type": wrong,
+                    "clientMsgId": wrong, "attachments": wrong, "replyTo": wrong})
+            ),
+            [
+                "conversationId",
+                "content",
+                "type",
+                "clientMsgId",
+                "attachments",
+                "replyTo"
+            ]
+        );
+        assert_eq!(refused(EditMsg::read, &nothing), ["messageId", "content"]);
+        assert_eq!(
+            refused(DeleteMsg::read, &json!({"messageId": 1})),
+            ["messageId"]
+        );
+        assert_eq!(refused(Mark::read, &nothing), ["conversationId", "seq"]);
+        assert_eq!(
+            refused(Mark::read, &json!({"conversationId": C, "seq": -1})),
+            ["seq"]
+        );
+        assert_eq!(
+            refused(SetTyping::read, &nothing),
+            ["conversationId", "typing"]
+        );
+        assert_eq!(refused(Sync::read, &nothing), ["cursors"]);
+        assert_eq!(
+            refused(Sync::read, &json!({"cursors": {"x": 1}})),
+            ["cursors"]
+        );
+        assert_eq!(
+            refused(Sync::read, &json!({"cursors": {C: "1"}})),
+            ["cursors"]
+        );
+        assert_eq!(refused(Sync::read, &json!({"cursors": [C]})), ["cursors"]);
+        assert_eq!(refused(AskPresence::read, &nothing), ["userIds"]);
+        assert_eq!(
+            refused(AskPresence::read, &json!({"userIds": [U, wrong]})),
+            ["userIds"]
+        );
+        assert_eq!(
+            refused(NewConversation::read, &nothing),
+            ["type", "participants"]
+        );
+        assert_eq!(
+            refused(
+                NewConversation::read,
+                &json!({"type": "public", "participants": U})
+            ),
+            ["type", "participants"]
+        );
+    }
+
+    #[test]
+    fn good_requests_are_read() {
+        let read = |json| SendMsg::read(Some(&raw(&json)));
+        let send = read(
+            json!({"conversationId": C, "content": " hi ", "clientMsgId": "1",
+            "replyTo": M, "attachments": [], "type": null, "unknown": [{}]}),
+        );
+        let send = send.unwrap();
+        assert_eq!(send.conversation.to_string(), C);
+        assert_eq!(send.draft.content, " hi ");
+        assert_eq!(send.draft.client_msg_id.as_deref(), Some("1"));
+        // With a file, no words are needed.
+        let shown = read(json!({"conversationId": C, "type": "file", "attachments": [M]}));
+        assert!(shown.unwrap().command(UserId::generate()).is_ok());
+        let bare = read(json!({"conversationId": C, "attachments": []}));
+        assert_eq!(
+            bare.unwrap()
+                .command(UserId::generate())
+                .unwrap_err()
+                .fields[0]
+                .0,
+            "content"
+        );
+
+        let sync = Sync::read(Some(&raw(&json!({"cursors": {C: 5}})))).unwrap();
+        assert_eq!(sync.cursors.into_values().collect::<Vec<_>>(), [5]);
+        assert!(Sync::read(Some(&raw(&json!({"all": true})))).unwrap().all);
+    }
+
+    #[test]
+    fn a_handshake_may_come_without_a_token() {
+        let read = |json: Value| Authenticate::read_connect(Some(&raw(&json)));
+        assert!(Authenticate::read_connect(None).unwrap().is_none());
+        assert!(read(json!({})).unwrap().is_none());
+        assert_eq!(read(json!({"token": "t"})).unwrap().unwrap().token, "t");
+        assert!(read(json!({"token": {"$gt": ""}})).is_err());
+    }
+
+    #[test]
+    fn a_wrong_request_still_tells_its_client_msg_id() {
+        let request = raw(&json!({"conversationId": 1, "clientMsgId": "c1"}));
+        assert_eq!(client_msg_id(Some(&request)).as_deref(), Some("c1"));
+        assert_eq!(client_msg_id(Some(&raw(&json!({"clientMsgId": 1})))), None);
+        assert_eq!(client_msg_id(Some(&raw(&json!([])))), None);
+        assert_eq!(client_msg_id(None), None);
+    }
 
     #[test]
     fn acks_say_ok_beside_what_they_carry() {
+        assert_eq!(value(Done::new(())), json!({"ok": true}));
         assert_eq!(
-            serde_json::to_string(&Done::new(())).unwrap(),
-            r#"{"ok":true}"#
+            value(Done::new(WithUnread { unread: 3 })),
+            json!({"ok": true, "unread": 3})
         );
+        let error = Error::rate_limited(Duration::from_millis(1_500));
         assert_eq!(
-            serde_json::to_string(&Done::new(WithUnread { unread: 3 })).unwrap(),
-            r#"{"ok":true,"unread":3}"#
+            value(Refused::new(&error)),
+            json!({"ok": false, "error": {"code": "rate_limited",
+                "message": "too many requests", "retryAfterMs": 1500}})
         );
-        let error = Error::rate_limited(std::time::Duration::from_millis(1_500));
+        let error = Error::invalid("content", "must not be empty");
+        let refusal = ErrorMsg {
+            error: (&error).into(),
+            event: "send_msg",
+            client_msg_id: Some("c1"),
+        };
         assert_eq!(
-            serde_json::to_string(&Refused::new(&error)).unwrap(),
-            r#"{"ok":false,"error":{"code":"rate_limited","message":"too many requests","retryAfterMs":1500}}"#
+            value(refusal),
+            json!({"event": "send_msg", "clientMsgId": "c1", "error": {"code": "invalid",
+                "message": "content: must not be empty",
+                "fields": {"content": "must not be empty"}}})
+        );
+    }
+
+    #[test]
+    fn events_have_the_contract_s_fields() {
+        let (conversation, user): (ConversationId, UserId) =
+            (C.parse().unwrap(), U.parse().unwrap());
+        let status = MsgStatus::new(conversation, user, CursorKind::Read, 4);
+        assert_eq!(
+            value(status),
+            json!({"conversationId": C, "userId": U, "status": "read", "seq": 4})
+        );
+        let presence = Presence::new(user, PresenceStatus::Offline, None);
+        assert_eq!(
+            value(presence),
+            json!({"userId": U, "status": "offline", "lastSeen": null})
+        );
+        let closing = ServerClosing {
+            reason: ClosingReason::SlowConsumer,
+            reconnect_in_ms: 250,
+        };
+        assert_eq!(
+            value(closing),
+            json!({"reason": "slow_consumer", "reconnectInMs": 250})
         );
     }
 }

@@ -278,3 +278,145 @@ impl Field for Timestamp {
             .ok_or("must be an RFC 3339 time".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reader of `{id: ConversationId, seq: u64, text: String, on?: bool, list: [UserId]}`
+    /// says is wrong, as `field: why`.
+    fn wrong(json: &str) -> Vec<String> {
+        let mut reader = match Reader::body(json.as_bytes()) {
+            Ok(reader) => reader,
+            Err(error) => return vec![error.message.into_owned()],
+        };
+        let id = reader.required::<ConversationId>("id");
+        let seq = reader.required::<u64>("seq");
+        let text = reader.required::<String>("text");
+        let _on = reader.optional::<bool>("on");
+        let _list = reader.list::<UserId>("list", 2);
+        match reader.finish(|| id.zip(seq).zip(text)) {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                assert_eq!(error.code, ErrorCode::Invalid);
+                let said = error
+                    .fields
+                    .iter()
+                    .map(|(name, why)| format!("{name}: {why}"));
+                said.collect()
+            }
+        }
+    }
+
+    const ID: &str = "65a1b2c3d4e5f60718293a4b";
+
+    #[test]
+    fn good_objects_pass_and_unknown_fields_are_ignored() {
+        let json = format!(
+            r#"{{"id":"{ID}","seq":9007199254740991,"text":"","on":null,"new":{{"a":[1]}},"list":["{ID}"]}}"#
+        );
+        assert_eq!(wrong(&json), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        assert_eq!(
+            wrong(r#"{"seq":"1","text":{"$ne":1},"on":1,"list":["x"]}"#),
+            [
+                "id: is required",
+                "seq: must be a whole number from 0 to 9007199254740991",
+                "text: must be a string",
+                "on: must be true or false",
+                "list: item 1 must be 24 hex digits",
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_are_whole_and_exact() {
+        for bad in [
+            "-1",
+            "1.5",
+            "5.0",
+            "1e3",
+            "9007199254740992",
+            "18446744073709551616",
+        ] {
+            let json = format!(r#"{{"id":"{ID}","text":"x","seq":{bad}}}"#);
+            assert_eq!(wrong(&json).len(), 1, "{bad}");
+            assert!(wrong(&json)[0].starts_with("seq: "), "{bad}");
+        }
+        // Beyond what JSON numbers can be at all.
+        assert!(wrong(r#"{"seq":1e999}"#)[0].starts_with("malformed JSON: number out of range"));
+    }
+
+    #[test]
+    fn operators_and_other_types_are_no_ids() {
+        for bad in [
+            r#"{"$ne":1}"#,
+            r#"["65a1b2c3d4e5f60718293a4b"]"#,
+            "1",
+            "true",
+            "\"\"",
+            "\"65a1b2c3d4e5f60718293a4\"",
+            "\"65a1b2c3d4e5f60718293a4g\"",
+            "\"65a1b2c3d4e5f60718293a4\u{e9}\"",
+        ] {
+            let said = wrong(&format!(r#"{{"id":{bad},"text":"x","seq":1}}"#));
+            assert_eq!(said.len(), 1, "{bad}");
+            assert!(said[0].starts_with("id: must be "), "{bad}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_field_written_twice_the_last_counts() {
+        let json = format!(r#"{{"id":1,"id":"{ID}","seq":1,"text":"x"}}"#);
+        assert_eq!(wrong(&json), Vec::<String>::new());
+        let json = format!(r#"{{"id":"{ID}","id":1,"seq":1,"text":"x"}}"#);
+        assert_eq!(wrong(&json), ["id: must be a string"]);
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let json = format!(r#"{{"id":"{ID}","seq":1,"text":"x","list":["{ID}","{ID}","{ID}"]}}"#);
+        assert_eq!(wrong(&json), ["list: must have at most 2 items"]);
+        let json = format!(r#"{{"id":"{ID}","seq":1,"text":"x","list":"{ID}"}}"#);
+        assert_eq!(wrong(&json), ["list: must be a list"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_whole() {
+        for bad in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "\"x\"",
+            "{",
+            "{}x",
+            "{'a':1}",
+            r#"{"a":"\ud800"}"#,
+        ] {
+            assert_eq!(wrong(bad).len(), 1, "{bad}");
+        }
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert!(wrong(&deep)[0].starts_with("malformed JSON: recursion limit"));
+        let error = Reader::body(b"{\"a\":\"\xff\"}").unwrap_err();
+        assert_eq!(error.code, ErrorCode::Invalid);
+        assert!(Reader::argument(None).is_err());
+    }
+
+    #[test]
+    fn queries_read_numbers_from_text() {
+        let mut reader = Reader::query(
+            [("limit", "7"), ("before", "-1"), ("after", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        assert_eq!(reader.optional::<u64>("limit"), Some(7));
+        assert_eq!(reader.optional::<u64>("before"), None);
+        assert_eq!(reader.optional::<u64>("after"), None);
+        let error = reader.finish(|| Some(())).unwrap_err();
+        let named: Vec<_> = error.fields.iter().map(|(name, _)| name.as_ref()).collect();
+        assert_eq!(named, ["before", "after"]);
+    }
+}

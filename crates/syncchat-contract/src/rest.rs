@@ -449,3 +449,88 @@ impl<'a> MessagesAnswer<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query<T: FromReader>(pairs: &[(&str, &str)]) -> Result<T> {
+        let pairs = pairs
+            .iter()
+            .map(|&(name, value)| (name.into(), value.into()));
+        T::from_reader(Reader::query(pairs))
+    }
+
+    fn fields<T>(result: Result<T>) -> Vec<String> {
+        let fields = result.err().into_iter().flat_map(|error| error.fields);
+        fields.map(|(name, _)| name.into_owned()).collect()
+    }
+
+    #[test]
+    fn a_page_lies_in_one_place() {
+        let page = |pairs: &[(&str, &str)]| query(pairs).and_then(|q: HistoryQuery| q.request());
+        let request = |from, limit| PageRequest::new(from, limit);
+        assert_eq!(page(&[]), request(PageFrom::Newest, None));
+        let before = page(&[("before", "9"), ("limit", "2")]);
+        assert_eq!(before, request(PageFrom::Before(9), Some(2)));
+        assert_eq!(page(&[("after", "0")]), request(PageFrom::After(0), None));
+        let since = page(&[("since", "1970-01-01T00:00:01Z")]);
+        let second = Timestamp::from_millis(1_000);
+        assert_eq!(since, request(PageFrom::Since(second), None));
+
+        assert_eq!(
+            fields(page(&[("before", "9"), ("after", "1")])),
+            ["before", "after"]
+        );
+        assert_eq!(fields(page(&[("since", "yesterday")])), ["since"]);
+        for bad in ["0", "201", "-1", "x", "", "99999999999999999999"] {
+            assert_eq!(fields(page(&[("limit", bad)])), ["limit"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went() {
+        let cursor = ConversationCursor {
+            updated_at: Timestamp::from_millis(-5),
+            id: ConversationId::generate(),
+        };
+        let text = cursor_text(&cursor);
+        let read: ListQuery = query(&[("cursor", &text)]).unwrap();
+        assert_eq!(read.cursor, Some(cursor));
+        for bad in [
+            "",
+            "-",
+            "5",
+            "x-000000000000000000000001",
+            "5-0",
+            "5-{\"$ne\":1}",
+        ] {
+            assert_eq!(
+                fields(query::<ListQuery>(&[("cursor", bad)])),
+                ["cursor"],
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn null_takes_the_avatar_away_and_absence_leaves_it() {
+        let patch = |json: &str| {
+            let reader = Reader::body(json.as_bytes()).unwrap();
+            PatchProfile::from_reader(reader).and_then(PatchProfile::command)
+        };
+        assert_eq!(patch("{}"), ProfileChange::new(None, None));
+        assert_eq!(
+            patch(r#"{"avatar":null}"#),
+            ProfileChange::new(None, Some(""))
+        );
+        assert_eq!(
+            patch(r#"{"avatar":"/a"}"#),
+            ProfileChange::new(None, Some("/a"))
+        );
+        assert_eq!(
+            fields(patch(r#"{"username":{"$ne":1},"avatar":[]}"#)),
+            ["username", "avatar"]
+        );
+    }
+}

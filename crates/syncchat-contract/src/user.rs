@@ -71,3 +71,36 @@ pub(crate) enum Online {
     Online,
     Offline,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use syncchat_core::model::{Timestamp, UserId};
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_to_its_owner_only() {
+        let user = model::User {
+            id: UserId::from_bytes([0; 12]),
+            username: "ada".into(),
+            email: "ada@example.org".into(),
+            avatar: None,
+            status: PresenceStatus::Offline,
+            last_seen: None,
+            created_at: Timestamp::from_millis(0),
+        };
+        let public = json!({
+            "id": "000000000000000000000000",
+            "username": "ada",
+            "avatar": null,
+            "status": "online",
+            "lastSeen": null,
+            "createdAt": "1970-01-01T00:00:00.000Z",
+        });
+        let shown = User::public(&user).with_status(PresenceStatus::Online);
+        assert_eq!(serde_json::to_value(shown).unwrap(), public);
+        let own = serde_json::to_value(User::own(&user)).unwrap();
+        assert_eq!(own["email"], "ada@example.org");
+    }
+}
