@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::limits::{
     PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, PASSWORDS_RETRY_AFTER, PASSWORDS_WAITING_PER_SLOT,
 };
-use crate::metrics;
 
 /// Checks a new password: 8 to 72 bytes, no NUL byte (bcrypt would stop there).
 ///
