@@ -1,7 +1,7 @@
 //! The JSON of a person.
 
 use serde::Serialize;
-use syncchat_core::model::{self, PresenceStatus};
+use syncchat_core::model;
 use utoipa::ToSchema;
 
 use crate::scalar::{Id, Time};
@@ -21,7 +21,7 @@ pub struct User<'a> {
     /// Address of a picture, if there is one.
     #[schema(required = true)]
     pub avatar: Option<&'a str>,
-    /// `online` or `offline`.
+    /// `online` or `offline`, as the model says: the core's people bring live presence.
     #[schema(value_type = Online)]
     pub status: &'static str,
     /// When the last device went away; null before the first came.
@@ -52,18 +52,9 @@ impl<'a> User<'a> {
             ..User::public(user)
         }
     }
-
-    /// With presence as the fleet knows it now, which the stored one only follows.
-    #[must_use]
-    pub fn with_status(self, status: PresenceStatus) -> User<'a> {
-        User {
-            status: status.as_str(),
-            ..self
-        }
-    }
 }
 
-/// The names of [`PresenceStatus`], for the OpenAPI document.
+/// The names of [`model::PresenceStatus`], for the OpenAPI document.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]
@@ -75,7 +66,7 @@ pub(crate) enum Online {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use syncchat_core::model::{Timestamp, UserId};
+    use syncchat_core::model::{PresenceStatus, Timestamp, UserId};
 
     use super::*;
 
@@ -86,7 +77,7 @@ mod tests {
             username: "ada".into(),
             email: "ada@example.org".into(),
             avatar: None,
-            status: PresenceStatus::Offline,
+            status: PresenceStatus::Online,
             last_seen: None,
             created_at: Timestamp::from_millis(0),
         };
@@ -98,8 +89,7 @@ mod tests {
             "lastSeen": null,
             "createdAt": "1970-01-01T00:00:00.000Z",
         });
-        let shown = User::public(&user).with_status(PresenceStatus::Online);
-        assert_eq!(serde_json::to_value(shown).unwrap(), public);
+        assert_eq!(serde_json::to_value(User::public(&user)).unwrap(), public);
         let own = serde_json::to_value(User::own(&user)).unwrap();
         assert_eq!(own["email"], "ada@example.org");
     }
