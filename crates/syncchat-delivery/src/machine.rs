@@ -26,14 +26,20 @@ pub trait Frame: Clone {
     fn bytes(&self) -> usize;
 }
 
-/// What the machine is told. All of it may come late, doubled, or in any order, but for the answers
-/// to [`Outlet::fetch`], [`Outlet::compare`] and [`Outlet::subscribe`], which come once each, and
-/// [`Input::Gone`], after which the reader is not named again.
+/// What the machine is told. Facts about logs and rights may come late, doubled and in any order.
+/// What must not: the answers to [`Outlet::fetch`], [`Outlet::compare`] and [`Outlet::subscribe`]
+/// come once each, and after [`Input::Gone`] the reader is not named again.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a, R, K, F> {
+    /// The reader gets nothing until [`Input::Drained`]. For one that is only just coming: what it
+    /// hears of single rooms must not overtake the list of all its rooms that is being read.
+    Hold {
+        /// Who.
+        reader: K,
+    },
     /// The reader may see what follows `after` in this room, until a delivery is answered with
-    /// [`Verdict::Last`]. If it is in the room already, it keeps its place: should its present
-    /// span turn out to end before `after`, it goes on from there.
+    /// [`Verdict::Last`]. If it is in the room already and has got something, it keeps its place:
+    /// should its present span turn out to end before `after`, it goes on from there.
     Join {
         /// Where.
         room: R,
@@ -137,9 +143,8 @@ pub trait Outlet<R, K, F> {
     fn deliver(&mut self, reader: &K, room: R, seq: Seq, frame: &F) -> Verdict;
 
     /// The room passes this frame on: once each, in order, before it is delivered to anybody.
-    fn passed(&mut self, room: R, seq: Seq, frame: &F) {
-        let _ = (room, seq, frame);
-    }
+    /// Readers whose right begins with it are put into `added`: they join before it.
+    fn passed(&mut self, room: R, seq: Seq, frame: &F, added: &mut Vec<K>);
 
     /// Read at most `limit` frames after `after`. One at a time for each room, however many
     /// readers need it. Answer: [`Input::Fetched`] or [`Input::FetchFailed`].
@@ -174,6 +179,8 @@ pub struct Machine<R, K, F> {
     empty: VecDeque<(Millis, u32)>,
     /// Seats to see to after a round of deliveries, in rising order; kept to reuse its memory.
     turned: Vec<(u32, Turned)>,
+    /// Who is added by the frame that is passed on; kept to reuse its memory.
+    added: Vec<K>,
 }
 
 impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
@@ -191,6 +198,7 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
             wakes: BTreeSet::new(),
             empty: VecDeque::new(),
             turned: Vec::new(),
+            added: Vec::new(),
         }
     }
 
@@ -205,6 +213,7 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
     ) {
         self.now = self.now.max(now);
         match input {
+            Input::Hold { reader } => self.hold(reader),
             Input::Join {
                 room,
                 reader,
@@ -272,6 +281,16 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
 
 /// Readers come and go.
 impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
+    fn hold(&mut self, reader: K) {
+        let held = self.readers.entry(reader).or_insert_with(Reader::new);
+        held.full = true;
+        for &(slot, index) in held.seats() {
+            if let Some(Some(room)) = self.rooms.get_mut(slot as usize) {
+                room.seats[index as usize].full = true;
+            }
+        }
+    }
+
     fn join(&mut self, key: R, reader: K, after: Seq, out: &mut impl Outlet<R, K, F>) {
         let first = after + 1;
         let known = self.readers.get(&reader);
@@ -285,24 +304,32 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
                 self.open(key, after)
             }
         };
-        let seated = known_seat(&self.readers, &reader, slot);
-        let full = self.readers.get(&reader).is_some_and(|known| known.full);
-        let Some(room) = self.at_mut(slot) else {
+        self.seat(slot, reader, first);
+        self.settle(slot, out);
+    }
+
+    /// Seats a reader in a room, or tells its seat of another span.
+    fn seat(&mut self, slot: u32, reader: K, first: Seq) {
+        let Some(Some(room)) = self.rooms.get_mut(slot as usize) else {
             return;
         };
-        room.reaches(after);
-        match seated {
-            Some(index) => room.seats[index as usize].return_at(first),
+        room.reaches(first - 1);
+        room.goes_at = None;
+        let index = room.seats.len() as u32;
+        let known = self
+            .readers
+            .entry(reader.clone())
+            .or_insert_with(Reader::new);
+        let seat = match known.seat_in(slot) {
+            Some(index) => &mut room.seats[index as usize],
             None => {
-                let index = room.seats.len() as u32;
-                room.lagging |= first <= room.passed;
-                room.goes_at = None;
-                room.seats.push(Seat::new(reader.clone(), first, full));
-                let entry = self.readers.entry(reader).or_insert_with(Reader::new);
-                entry.sits_at(slot, index);
+                known.sits_at(slot, index);
+                room.seats.push(Seat::new(reader, first, known.full));
+                &mut room.seats[index as usize]
             }
-        }
-        self.settle(slot, out);
+        };
+        seat.also_from(first);
+        room.lagging |= seat.lags(room.passed);
     }
 
     fn leave(&mut self, key: R, reader: &K, last: Seq, out: &mut impl Outlet<R, K, F>) {
@@ -371,17 +398,8 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
     }
 
     fn set_full(&mut self, slot: u32, index: u32) {
-        let Some(Some(room)) = self.rooms.get(slot as usize) else {
-            return;
-        };
-        let Some(reader) = self.readers.get_mut(&room.seats[index as usize].reader) else {
-            return;
-        };
-        reader.full = true;
-        for &(slot, index) in reader.seats() {
-            if let Some(Some(room)) = self.rooms.get_mut(slot as usize) {
-                room.seats[index as usize].full = true;
-            }
+        if let Some(room) = self.at(slot) {
+            self.hold(room.seats[index as usize].reader.clone());
         }
     }
 
@@ -471,7 +489,17 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
             return;
         };
         debug_assert_eq!(room.passed + 1, seq);
-        out.passed(room.key, seq, frame);
+        let key = room.key;
+        out.passed(key, seq, frame, &mut self.added);
+        while let Some(reader) = self.added.pop() {
+            let known = self.readers.get(&reader);
+            if !known.is_some_and(|known| known.departed_since(key, seq)) {
+                self.seat(slot, reader, seq);
+            }
+        }
+        let Some(Some(room)) = self.rooms.get_mut(slot as usize) else {
+            return;
+        };
         room.broadcast(seq, frame, out, &mut self.turned);
         self.replay.keep(
             slot,

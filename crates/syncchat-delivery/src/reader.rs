@@ -13,6 +13,8 @@ pub(crate) struct Seat<K> {
     pub(crate) next: Seq,
     /// Copy of [`Reader::full`], so that a broadcast need not look it up.
     pub(crate) full: bool,
+    /// It has taken something: from then on it only rises.
+    begun: bool,
     /// What few seats have.
     spans: Option<Box<Spans>>,
 }
@@ -32,6 +34,7 @@ impl<K> Seat<K> {
             reader,
             next,
             full,
+            begun: false,
             spans: None,
         }
     }
@@ -44,6 +47,7 @@ impl<K> Seat<K> {
     /// It took `next`. Whether that was the last of its span.
     pub(crate) fn took(&mut self) -> bool {
         self.next += 1;
+        self.begun = true;
         self.spans
             .as_ref()
             .is_some_and(|spans| spans.last < self.next)
@@ -64,11 +68,19 @@ impl<K> Seat<K> {
             .is_some_and(|spans| spans.last < Seq::MAX)
     }
 
-    /// A later span begins at `first`, should the present one end before.
-    pub(crate) fn return_at(&mut self, first: Seq) {
-        if first <= self.next {
-            return;
+    /// A span begins at `first`: a later one, should the present one end before it, or an earlier
+    /// one, as long as nothing was taken.
+    pub(crate) fn also_from(&mut self, first: Seq) {
+        if first < self.next && !self.begun {
+            let later = std::mem::replace(&mut self.next, first);
+            self.spans().last = Seq::MAX;
+            self.return_at(later);
+        } else if first > self.next {
+            self.return_at(first);
         }
+    }
+
+    fn return_at(&mut self, first: Seq) {
         let returns = &mut self.spans().returns;
         if let Err(place) = returns.binary_search(&first) {
             returns.insert(place, first);
@@ -110,7 +122,7 @@ impl<K> Seat<K> {
 pub(crate) struct Reader<R> {
     /// Room slot → index of its seat there, in order of slot.
     seats: Vec<(u32, u32)>,
-    /// It refused a frame and has not said since that it has room.
+    /// It refused a frame, or is held, and has not said since that it has room.
     pub(crate) full: bool,
     /// Which of its rooms is refilled first, next time.
     pub(crate) turn: usize,
@@ -185,9 +197,9 @@ mod tests {
     fn a_seat_moves_to_its_next_span() {
         let mut seat = Seat::new((), 40, false);
         seat.end_at(41);
-        seat.return_at(50);
-        seat.return_at(50);
-        seat.return_at(45);
+        seat.also_from(50);
+        seat.also_from(50);
+        seat.also_from(45);
         assert!(seat.is_ending() && !seat.took() && seat.took());
         assert!(seat.ended(46), "45 lies before the end, 50 after it");
         assert_eq!((seat.next, seat.is_ending()), (50, false));
@@ -202,10 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_span_counts_until_something_was_taken() {
+        let mut seat = Seat::new((), 50, false);
+        seat.also_from(40);
+        assert!(!seat.took() && seat.next == 41);
+        seat.also_from(30);
+        assert!(seat.next == 41 && seat.ended(45));
+        assert_eq!(seat.next, 50);
+    }
+
+    #[test]
     fn returns_are_bounded() {
         let mut seat = Seat::new((), 1, false);
         for first in 1..=2 * RETURNS_MAX as Seq {
-            seat.return_at(2 * first);
+            seat.also_from(2 * first);
         }
         assert!(seat.ended(2));
         assert_eq!(seat.next as usize, 2 * RETURNS_MAX + 2);
