@@ -15,6 +15,7 @@ use crate::text;
 /// Say something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendMessage {
+    pub(crate) id: MessageId,
     pub(crate) sender: UserId,
     pub(crate) conversation: ConversationId,
     pub(crate) content: String,
@@ -68,6 +69,7 @@ impl SendMessage {
             ));
         }
         Ok(SendMessage {
+            id: MessageId::generate(),
             sender,
             conversation,
             content: text::content(draft.content, !draft.attachments.is_empty())?,
@@ -76,6 +78,11 @@ impl SendMessage {
             attachments: draft.attachments,
             reply_to: draft.reply_to,
         })
+    }
+
+    /// The id the message will have, unless this is a resend: then the answer has the first one's.
+    pub fn id(&self) -> MessageId {
+        self.id
     }
 }
 
