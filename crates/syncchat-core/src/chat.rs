@@ -5,18 +5,34 @@ use std::sync::Arc;
 use crate::command::{
     CreateConversation, CursorKind, EditMessage, PageRequest, SendMessage, SyncRequest,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
+use crate::metrics;
 use crate::model::{
     Conversation, ConversationId, ConversationView, Membership, Message, MessageId, MessageView,
     Seq, UserId,
 };
+use crate::pipeline::commit::{Committer, Outcome};
+use crate::pipeline::cursors::CursorLanes;
+use crate::pipeline::edit::Edits;
+use crate::pipeline::heads::Heads;
+use crate::pipeline::plan::Action;
 use crate::ports::fleet::Fleet;
-use crate::ports::store::{ConversationCursor, Store};
+use crate::ports::store::{ConversationCursor, CursorAdvance, Store};
+use crate::query::Query;
+use crate::tasks::Tasks;
 
 /// The chat: rules over a store, told to a fleet.
+///
+/// Every method ends in bounded time, with `unavailable` if the store does not answer. Who is not a
+/// member of a conversation gets `not_found` for everything in it. A future that is dropped stops
+/// nothing that was accepted.
 pub struct Chat {
-    store: Arc<dyn Store>,
-    fleet: Arc<dyn Fleet>,
+    heads: Arc<Heads>,
+    committer: Arc<Committer>,
+    edits: Arc<Edits>,
+    cursors: Arc<CursorLanes>,
+    query: Query,
+    tasks: Tasks,
 }
 
 /// A page of history.
@@ -66,155 +82,276 @@ pub struct Backfill {
 }
 
 impl Chat {
-    /// A chat over this store and this fleet. Starts the tasks that commit.
+    /// A chat over this store and this fleet. Its methods are called within a tokio runtime.
     pub fn new(store: Arc<dyn Store>, fleet: Arc<dyn Fleet>) -> Arc<Chat> {
-        Arc::new(Chat { store, fleet })
+        let heads = Arc::new(Heads::new(Arc::clone(&store)));
+        let committer = Committer::new(Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&heads));
+        let recent = Arc::clone(committer.recent());
+        Arc::new(Chat {
+            edits: Edits::new(Arc::clone(&store), Arc::clone(&fleet), recent),
+            cursors: CursorLanes::new(Arc::clone(&store), fleet, Arc::clone(&heads)),
+            heads,
+            committer,
+            query: Query::new(store),
+            tasks: Tasks::new(),
+        })
     }
 
-    /// Commits a message; returns when it is durable. A resend gets the first result.
-    pub async fn send(&self, _command: SendMessage) -> Result<Arc<Message>> {
-        Err(unbuilt())
+    /// Commits a message; returns when it is durable and announced. Has its place in the order of
+    /// the conversation from the first poll on. A resend, with the same `clientMsgId`, gets the
+    /// first result.
+    ///
+    /// # Errors
+    /// `not_found`; `invalid`, naming `replyTo` or `attachments`; `unavailable`: the outcome is
+    /// unknown, a resend finds out.
+    pub async fn send(&self, command: SendMessage) -> Result<Arc<Message>> {
+        let conversation = command.conversation;
+        let sent = self.committer.commit(conversation, Action::Send(command));
+        match sent.await {
+            Ok(Outcome::Written(message)) => Ok(message),
+            Ok(Outcome::Unchanged) => Err(Error::new(ErrorCode::Internal, "nothing was written")),
+            Err(error) => {
+                metrics::message_rejected(error.code);
+                Err(error)
+            }
+        }
     }
 
-    /// Changes a message of the editor's own.
-    pub async fn edit(&self, _command: EditMessage) -> Result<Arc<Message>> {
-        Err(unbuilt())
+    /// Changes a message of the editor's own. Edits of one message are made in the order of the
+    /// first polls.
+    ///
+    /// # Errors
+    /// `not_found`; `forbidden`, if it is somebody else's or a system message; `conflict`, if it
+    /// was deleted; `unavailable`.
+    pub async fn edit(&self, command: EditMessage) -> Result<Arc<Message>> {
+        let lane = self.edits.enter(command.message).await?;
+        let edits = Arc::clone(&self.edits);
+        let edit = async move {
+            let _lane = lane;
+            edits.edit(command).await
+        };
+        self.tasks.run(edit).await
     }
 
-    /// Empties a message of the user's own.
-    pub async fn delete(&self, _user: UserId, _message: MessageId) -> Result<Arc<Message>> {
-        Err(unbuilt())
+    /// Empties a message of the user's own; again: the same answer.
+    ///
+    /// # Errors
+    /// As [`Self::edit`], without `conflict`.
+    pub async fn delete(&self, user: UserId, message: MessageId) -> Result<Arc<Message>> {
+        let lane = self.edits.enter(message).await?;
+        let edits = Arc::clone(&self.edits);
+        let delete = async move {
+            let _lane = lane;
+            edits.delete(user, message).await
+        };
+        self.tasks.run(delete).await
     }
 
-    /// Raises a cursor (clamped to the newest `seq`); returns the unread count after it.
+    /// Raises a cursor (clamped to the newest `seq`); returns the unread count after it. Of
+    /// `Delivered`, which does not change that count, 0.
+    ///
+    /// # Errors
+    /// `not_found`; `unavailable`.
     pub async fn mark(
         &self,
-        _user: UserId,
-        _conversation: ConversationId,
-        _kind: CursorKind,
-        _seq: Seq,
+        user: UserId,
+        conversation: ConversationId,
+        kind: CursorKind,
+        seq: Seq,
     ) -> Result<u64> {
-        Err(unbuilt())
+        let advance = CursorAdvance {
+            conversation,
+            user,
+            kind,
+            seq,
+        };
+        self.cursors.raise(advance).await?;
+        match kind {
+            CursorKind::Delivered => Ok(0),
+            CursorKind::Read => self.query.unread_in(user, conversation).await,
+        }
     }
 
-    /// What the user's conversations have beyond the client's cursors.
+    /// What the user's conversations have beyond the client's cursors, in order of id: at most
+    /// [`crate::limits::PAGE_DEFAULT`] messages each and [`crate::limits::SYNC_MESSAGES_MAX`] in
+    /// all, `more` where that is not all. Where the user is no member, nothing.
+    ///
+    /// # Errors
+    /// `unavailable`.
     pub async fn sync(
         &self,
-        _user: UserId,
-        _request: SyncRequest,
+        user: UserId,
+        request: SyncRequest,
     ) -> Result<Vec<SyncedConversation>> {
-        Err(unbuilt())
+        self.query.sync(user, request).await
     }
 
-    /// A page of history.
+    /// A page of history, of what the user may see.
+    ///
+    /// # Errors
+    /// `not_found`; `unavailable`.
     pub async fn history(
         &self,
-        _user: UserId,
-        _conversation: ConversationId,
-        _page: PageRequest,
+        user: UserId,
+        conversation: ConversationId,
+        page: PageRequest,
     ) -> Result<Page> {
-        Err(unbuilt())
+        self.query.history(user, conversation, page).await
     }
 
     /// Makes a conversation, or finds the pair's; true if it is new. All participants must exist.
+    ///
+    /// # Errors
+    /// `invalid`, naming `participants`; `unavailable`.
     pub async fn create_conversation(
         &self,
-        _command: CreateConversation,
+        command: CreateConversation,
     ) -> Result<(ConversationView, bool)> {
-        Err(unbuilt())
+        let creator = command.creator;
+        let committer = Arc::clone(&self.committer);
+        let create = async move { committer.create(command).await };
+        let (conversation, new) = self.tasks.run(create).await?;
+        if !new {
+            return Ok((self.conversation(creator, conversation.id).await?, false));
+        }
+        let view = ConversationView {
+            conversation,
+            last_message: None,
+            unread: 0,
+            read_seq: 0,
+            delivered_seq: 0,
+        };
+        Ok((view, true))
     }
 
-    /// Gives a group a new title.
+    /// Gives a group a new title; any member may.
+    ///
+    /// # Errors
+    /// `not_found`; `forbidden`, if it is private; `invalid`, naming `title`; `unavailable`.
     pub async fn rename(
         &self,
-        _user: UserId,
-        _conversation: ConversationId,
-        _title: &str,
+        user: UserId,
+        conversation: ConversationId,
+        title: &str,
     ) -> Result<ConversationView> {
-        Err(unbuilt())
+        self.committer.rename(user, conversation, title).await?;
+        self.conversation(user, conversation).await
     }
 
-    /// Adds somebody to a group; already there: no change.
+    /// Adds somebody to a group; any member may. Already there: no change.
+    ///
+    /// # Errors
+    /// `not_found`; `forbidden`, if it is private; `invalid`, naming `participants`, if there is no
+    /// such user; `conflict`, if it is full; `unavailable`.
     pub async fn add_participant(
         &self,
-        _by: UserId,
-        _conversation: ConversationId,
-        _user: UserId,
+        by: UserId,
+        conversation: ConversationId,
+        user: UserId,
     ) -> Result<ConversationView> {
-        Err(unbuilt())
+        self.committer.add(by, conversation, user).await?;
+        self.conversation(by, conversation).await
     }
 
-    /// Removes somebody from a group, or oneself (leaves).
+    /// Removes somebody from a group, or oneself (leaves); any member may.
+    ///
+    /// # Errors
+    /// `not_found`, if either is not in it; `forbidden`, if it is private; `unavailable`.
     pub async fn remove_participant(
         &self,
-        _by: UserId,
-        _conversation: ConversationId,
-        _user: UserId,
+        by: UserId,
+        conversation: ConversationId,
+        user: UserId,
     ) -> Result<()> {
-        Err(unbuilt())
+        self.committer.remove(by, conversation, user).await
     }
 
     /// A page of the user's conversations, newest first.
+    ///
+    /// # Errors
+    /// `invalid`, naming `limit`; `unavailable`.
     pub async fn conversations(
         &self,
-        _user: UserId,
-        _after: Option<ConversationCursor>,
-        _limit: Option<usize>,
+        user: UserId,
+        after: Option<ConversationCursor>,
+        limit: Option<usize>,
     ) -> Result<ConversationPage> {
-        Err(unbuilt())
+        self.query.conversations(user, after, limit).await
     }
 
     /// One conversation of the user's.
+    ///
+    /// # Errors
+    /// `not_found`; `unavailable`.
     pub async fn conversation(
         &self,
-        _user: UserId,
-        _conversation: ConversationId,
+        user: UserId,
+        conversation: ConversationId,
     ) -> Result<ConversationView> {
-        Err(unbuilt())
+        self.query.conversation(user, conversation).await
     }
 
     /// Every place where the user is a member now; what a socket needs to join its rooms.
-    pub async fn memberships(&self, _user: UserId) -> Result<Vec<Membership>> {
-        Err(unbuilt())
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {
+        self.query.memberships(user).await
     }
 
-    /// Refuses who is not a member, for events that are not stored (typing). Answered from memory
-    /// where the conversation is known.
-    pub async fn authorise(&self, _user: UserId, _conversation: ConversationId) -> Result<()> {
-        Err(unbuilt())
+    /// Refuses who is not a member, for events that are not stored (typing). A member is believed
+    /// from memory where the conversation is known.
+    ///
+    /// # Errors
+    /// `not_found`; `unavailable`.
+    pub async fn authorise(&self, user: UserId, conversation: ConversationId) -> Result<()> {
+        self.heads.for_member(conversation, user).await.map(|_| ())
     }
 
     /// For a gateway that has seen a gap: what follows each of these places, at most `limit` a
-    /// conversation.
+    /// conversation, in the order asked.
+    ///
+    /// # Errors
+    /// `unavailable`.
     pub async fn backfill(
         &self,
-        _after: &[(ConversationId, Seq)],
-        _limit: usize,
+        after: &[(ConversationId, Seq)],
+        limit: usize,
     ) -> Result<Vec<Backfill>> {
-        Err(unbuilt())
+        self.query.backfill(after, limit).await
     }
 
     /// Newest `seq` of each conversation that exists.
-    pub async fn heads(&self, _ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>> {
-        Err(unbuilt())
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn heads(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>> {
+        self.query.heads(ids).await
     }
 
-    /// The conversation as it is, for the gateway's own use.
-    pub async fn inspect(&self, _id: ConversationId) -> Result<Option<Arc<Conversation>>> {
-        Err(unbuilt())
+    /// The conversation as it is in the store, for the gateway's own use.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn inspect(&self, id: ConversationId) -> Result<Option<Arc<Conversation>>> {
+        Ok(self.query.inspect(id).await?.map(Arc::new))
     }
 
     /// People who share a conversation with the user, at most `limit`.
-    pub async fn contacts(&self, _user: UserId, _limit: usize) -> Result<Vec<UserId>> {
-        Err(unbuilt())
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn contacts(&self, user: UserId, limit: usize) -> Result<Vec<UserId>> {
+        self.query.contacts(user, limit).await
     }
 
-    /// Waits until everything accepted is committed and announced, for a clean end.
+    /// Waits until everything accepted is committed and announced, for a clean end. What comes
+    /// meanwhile is refused as `unavailable`.
     pub async fn drain(&self) {
-        let _ = (&self.store, &self.fleet);
+        tokio::join!(
+            self.committer.drain(),
+            self.cursors.drain(),
+            self.tasks.drain()
+        );
     }
-}
-
-fn unbuilt() -> Error {
-    Error::unavailable("not built yet")
 }

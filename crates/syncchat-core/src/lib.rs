@@ -11,12 +11,17 @@ pub mod chat;
 pub mod command;
 pub mod error;
 pub mod limits;
+pub mod metrics;
 pub mod model;
 pub mod people;
 pub mod pipeline;
 pub mod ports;
 pub mod query;
 pub mod text;
+
+mod cache;
+mod deadline;
+mod tasks;
 
 pub use chat::Chat;
 pub use error::{Error, ErrorCode, Result};

@@ -52,5 +52,48 @@ pub const COMMIT_ATTEMPTS_MAX: u32 = 50;
 pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One read from the store. Then: `unavailable`.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Conversations whose head and members are kept in memory. Beyond it the longest unused goes.
-pub const HEADS_CACHED_MAX: usize = 50_000;
+/// Bytes of the heads and members of conversations kept in memory, about. Beyond it those unused
+/// for longest go and are read again. Room for 150,000 small conversations, or 500 of the largest.
+pub const HEADS_CACHED_BYTES_MAX: usize = 64 << 20;
+/// Messages kept so that a resend with the same `clientMsgId` soon after costs no read. Beyond it
+/// the oldest go, and the store answers.
+pub const RESENDS_CACHED_MAX: usize = 16_384;
+/// Messages whose place is kept so that an answer to one of them costs no read. As above.
+pub const PLACES_CACHED_MAX: usize = 131_072;
+/// The longest wait before a write that lost against another node is tried again. The first retry
+/// comes at once, then the wait doubles from a millisecond, less a random part.
+pub const COMMIT_BACKOFF_MAX: Duration = Duration::from_millis(64);
+
+/// Conversations whose last write has an unknown outcome and whose head is therefore watched. More
+/// are not; the gateways' own comparison of heads finds what landed there.
+pub const DOUBTS_MAX: usize = 20_000;
+/// Heads of such conversations in one read.
+pub const DOUBTS_READ_MAX: usize = 1_000;
+/// For how long such a conversation is watched, once the store answers. Longer than any store takes
+/// to give up a write.
+pub const DOUBT_SPAN: Duration = Duration::from_secs(30);
+/// The shortest and the longest wait between two looks at such conversations; it doubles.
+pub const DOUBT_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Writes of cursors in flight at once, each with conversations of its own.
+pub const CURSOR_LANES: usize = 4;
+/// Cursors of one write. More wait for the next.
+pub const CURSOR_BATCH_MAX: usize = 512;
+/// Cursors that wait in one lane. More: `unavailable`; a cursor only rises, so the client's next one
+/// makes up for it.
+pub const CURSOR_QUEUE_MAX: usize = 10_000;
+
+/// Groups of messages of which one is edited or deleted at a time, so that changes of one message
+/// are made and announced in the order in which they came. Others wait, at most
+/// [`COMMIT_TIMEOUT`].
+pub const EDIT_LANES: usize = 256;
+/// Edits, deletions and new conversations under way at once. More: `unavailable`.
+pub const TASKS_MAX: usize = 10_000;
+
+/// Spans of `seq` of somebody who was away from a conversation in between that are read at once.
+pub const SPANS_READ_MAX: usize = 8;
+
+const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX && PAGE_MAX <= SYNC_MESSAGES_MAX);
+const _: () = assert!(COMMIT_BATCH_MAX * COMMITS_IN_FLIGHT_MAX <= COMMIT_QUEUE_MAX);
+const _: () = assert!(DOUBT_SPAN.as_millis() > 2 * COMMIT_TIMEOUT.as_millis());

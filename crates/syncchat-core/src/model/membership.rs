@@ -38,6 +38,30 @@ impl SeqSpans {
             .any(|&(first, last)| first <= seq && last.is_none_or(|last| seq <= last))
     }
 
+    /// The spans that reach beyond `after`, cut to what lies beyond it, from the first on.
+    pub fn beyond(&self, after: Seq) -> impl Iterator<Item = (Seq, Option<Seq>)> + '_ {
+        self.0
+            .iter()
+            .filter(move |(_, last)| last.is_none_or(|last| last > after))
+            .map(move |&(first, last)| (first.max(after.saturating_add(1)), last))
+    }
+
+    /// The spans that begin below `before`, cut to what lies below it, from the last on.
+    pub fn below(&self, before: Seq) -> impl Iterator<Item = (Seq, Seq)> + '_ {
+        self.0
+            .iter()
+            .rev()
+            .filter(move |&&(first, _)| first < before)
+            .map(move |&(first, last)| (first, last.unwrap_or(Seq::MAX).min(before - 1)))
+    }
+
+    /// How many places beyond `after` and up to `head` the person may see.
+    pub fn count(&self, after: Seq, head: Seq) -> u64 {
+        self.beyond(after)
+            .map(|(first, last)| (last.unwrap_or(head).min(head) + 1).saturating_sub(first))
+            .sum()
+    }
+
     /// The person was added by message `seq`.
     pub fn open_at(&mut self, seq: Seq) {
         if !self.is_open() {
@@ -82,6 +106,34 @@ mod tests {
         assert!(spans.contains(41) && !spans.contains(42) && !spans.is_open());
         spans.open_at(50);
         assert!(!spans.contains(49) && spans.contains(50) && spans.contains(1) && spans.is_open());
+    }
+
+    #[test]
+    fn spans_can_be_walked_both_ways_and_counted() {
+        let spans = SeqSpans::from_parts(vec![(1, Some(41)), (50, Some(60)), (70, None)]);
+        let beyond: Vec<_> = spans.beyond(41).collect();
+        assert_eq!(beyond, [(50, Some(60)), (70, None)]);
+        assert_eq!(spans.beyond(55).next(), Some((56, Some(60))));
+        assert_eq!(spans.beyond(0).next(), Some((1, Some(41))));
+        let below: Vec<_> = spans.below(55).collect();
+        assert_eq!(below, [(50, 54), (1, 41)]);
+        assert_eq!(spans.below(Seq::MAX).next(), Some((70, Seq::MAX - 1)));
+        assert_eq!(spans.below(1).next(), None);
+        for (after, head) in [
+            (0, 80),
+            (41, 80),
+            (45, 75),
+            (60, 69),
+            (72, 71),
+            (0, 0),
+            (80, 80),
+        ] {
+            let counted = (after + 1..=head)
+                .filter(|seq| spans.contains(*seq))
+                .count();
+            assert_eq!(spans.count(after, head), counted as u64, "{after} {head}");
+        }
+        assert_eq!(spans.count(Seq::MAX, 80), 0);
     }
 
     #[test]

@@ -191,4 +191,10 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Which of these are online, in the order asked.
     async fn online(&self, users: &[UserId]) -> Vec<bool>;
+
+    /// People who went offline because their node died, since somebody last asked. Each is told to
+    /// one of the nodes that ask. Ask every second or so; an empty answer is the rule.
+    async fn departed(&self) -> Vec<UserId> {
+        Vec::new()
+    }
 }

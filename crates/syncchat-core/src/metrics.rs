@@ -1,0 +1,118 @@
+//! Names, units and help of what the core measures.
+
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::error::ErrorCode;
+
+/// Messages that became durable, system messages not among them.
+pub const MESSAGES_ACCEPTED: &str = "syncchat_messages_accepted_total";
+/// Messages refused, by code.
+pub const MESSAGES_REJECTED: &str = "syncchat_messages_rejected_total";
+/// From acceptance to durable, of each message.
+pub const PERSIST_SECONDS: &str = "syncchat_persist_seconds";
+/// From durable to handed to the backplane and to this node's listener, of each write.
+pub const PUBLISH_SECONDS: &str = "syncchat_publish_seconds";
+/// Messages that shared a write to the store.
+pub const COMMIT_BATCH_MESSAGES: &str = "syncchat_commit_batch_messages";
+/// Messages accepted and not yet answered.
+pub const COMMIT_QUEUE_MESSAGES: &str = "syncchat_commit_queue_messages";
+/// Writes of one conversation that were tried again: `moved` (another was faster) or `duplicate`
+/// (a resend was among them).
+pub const COMMIT_RETRIES: &str = "syncchat_commit_retries_total";
+/// Resends answered with the first result.
+pub const RESENDS: &str = "syncchat_resends_total";
+/// Heads of conversations found in memory (`hit`) or read from the store (`miss`) before a write.
+pub const HEADS: &str = "syncchat_heads_total";
+/// Conversations with a write of unknown outcome that could not be watched, for there were too many.
+pub const DOUBTS_DROPPED: &str = "syncchat_commit_doubts_dropped_total";
+
+/// Tells the recorder what the names mean. Call once, after it was installed.
+pub fn describe() {
+    const COUNTERS: [(&str, &str); 6] = [
+        (MESSAGES_ACCEPTED, "messages that became durable"),
+        (MESSAGES_REJECTED, "messages refused, by code"),
+        (
+            COMMIT_RETRIES,
+            "appends tried again, by reason: moved or duplicate",
+        ),
+        (RESENDS, "resends answered with the first result"),
+        (
+            HEADS,
+            "heads found in memory (hit) or read (miss) before a write",
+        ),
+        (
+            DOUBTS_DROPPED,
+            "conversations with a write of unknown outcome that were not watched",
+        ),
+    ];
+    for (name, help) in COUNTERS {
+        describe_counter!(name, Unit::Count, help);
+    }
+    describe_gauge!(
+        COMMIT_QUEUE_MESSAGES,
+        Unit::Count,
+        "messages accepted and not yet answered"
+    );
+    describe_histogram!(
+        PERSIST_SECONDS,
+        Unit::Seconds,
+        "from acceptance to durable, of each message"
+    );
+    describe_histogram!(
+        PUBLISH_SECONDS,
+        Unit::Seconds,
+        "from durable to handed to the backplane, of each write"
+    );
+    describe_histogram!(
+        COMMIT_BATCH_MESSAGES,
+        Unit::Count,
+        "messages that shared a write to the store"
+    );
+}
+
+/// Counts a message that was refused, here or before it came here.
+pub fn message_rejected(code: ErrorCode) {
+    counter!(MESSAGES_REJECTED, "code" => code.as_str()).increment(1);
+}
+
+pub(crate) fn messages_accepted(count: usize) {
+    counter!(MESSAGES_ACCEPTED).increment(count as u64);
+}
+
+pub(crate) fn persisted(spans: impl Iterator<Item = Duration>) {
+    let seconds = histogram!(PERSIST_SECONDS);
+    spans.for_each(|span| seconds.record(span));
+}
+
+pub(crate) fn published(span: Duration) {
+    histogram!(PUBLISH_SECONDS).record(span);
+}
+
+pub(crate) fn batch_written(messages: usize) {
+    histogram!(COMMIT_BATCH_MESSAGES).record(messages as f64);
+}
+
+pub(crate) fn queue_length(messages: usize) {
+    gauge!(COMMIT_QUEUE_MESSAGES).set(messages as f64);
+}
+
+pub(crate) fn retried(reason: &'static str) {
+    counter!(COMMIT_RETRIES, "reason" => reason).increment(1);
+}
+
+pub(crate) fn resend_answered() {
+    counter!(RESENDS).increment(1);
+}
+
+pub(crate) fn heads_found(hits: usize, misses: usize) {
+    counter!(HEADS, "result" => "hit").increment(hits as u64);
+    counter!(HEADS, "result" => "miss").increment(misses as u64);
+}
+
+pub(crate) fn doubt_dropped() {
+    counter!(DOUBTS_DROPPED).increment(1);
+}

@@ -1,0 +1,309 @@
+//! Group commit: what waits at the same moment shares one write to the store.
+//!
+//! ```text
+//! submit ─→ queue ─→ take what waits ─→ heads, references ─→ plan ─→ append ─→ settle
+//!             ↑                                                        │
+//!             └── moved: another node was faster ──────────────────────┤  announce, answer
+//!             └── duplicate: the rest without the resend ──────────────┘
+//! ```
+//!
+//! Nothing waits for a timer: while a write is under way the next one gathers. Whoever asked may
+//! have gone meanwhile; what was accepted is committed and announced all the same.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::doubts::Doubts;
+use super::heads::Heads;
+use super::plan::{Action, Wanted};
+use super::prepare::Planned;
+use super::queue::Queue;
+use super::recent::{Recent, ResendKey};
+use super::settle::Fate;
+use crate::deadline::write;
+use crate::error::{Error, Result};
+use crate::limits::{
+    COMMIT_ATTEMPTS_MAX, COMMIT_BACKOFF_MAX, COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT,
+    COMMITS_IN_FLIGHT_MAX,
+};
+use crate::metrics;
+use crate::model::{ConversationId, Message, MessageId, Timestamp};
+use crate::ports::fleet::Fleet;
+use crate::ports::store::{Append, Appended, Store};
+
+/// What became of a request that broke no rule.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// It is in the log, now or since the first time it was sent.
+    Written(Arc<Message>),
+    /// All was as wanted.
+    Unchanged,
+}
+
+/// Writes what is submitted.
+pub(crate) struct Committer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) fleet: Arc<dyn Fleet>,
+    pub(super) heads: Arc<Heads>,
+    pub(super) recent: Arc<Recent>,
+    pub(super) doubts: Arc<Doubts>,
+    queue: Mutex<Queue<Request>>,
+    /// A permit for each request that may be accepted and unanswered.
+    room: Arc<Semaphore>,
+}
+
+/// A request that was accepted and not yet answered.
+pub(super) struct Request {
+    pub(super) wanted: Wanted,
+    accepted: Instant,
+    attempts: u32,
+    reply: oneshot::Sender<Result<Outcome>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A conversation that is being written. While it lives, nobody else writes there from this node;
+/// dropped in any way, it lets the next in.
+pub(super) struct Turn {
+    committer: Arc<Committer>,
+    pub(super) conversation: ConversationId,
+    pub(super) requests: Vec<Request>,
+    /// Whether its writer has let it go, and will not look for more work when it ends.
+    let_go: bool,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        fleet: Arc<dyn Fleet>,
+        heads: Arc<Heads>,
+    ) -> Arc<Committer> {
+        Arc::new(Committer {
+            doubts: Doubts::new(Arc::clone(&store), Arc::clone(&fleet)),
+            store,
+            fleet,
+            heads,
+            recent: Arc::new(Recent::new()),
+            queue: Mutex::new(Queue::new()),
+            room: Arc::new(Semaphore::new(COMMIT_QUEUE_MAX)),
+        })
+    }
+
+    /// What was committed lately.
+    pub(crate) fn recent(&self) -> &Arc<Recent> {
+        &self.recent
+    }
+
+    /// Decides and writes an action; returns when it is durable. It has its place in the order of
+    /// the conversation from the first poll on.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        conversation: ConversationId,
+        action: Action,
+    ) -> Result<Outcome> {
+        let answer = self.submit(conversation, action)?;
+        match tokio::time::timeout(COMMIT_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Error::unavailable("the write was given up")),
+            Err(_) => Err(Error::unavailable("the write takes too long")),
+        }
+    }
+
+    /// Waits until all that was accepted is answered. Meanwhile nothing new is accepted.
+    pub(crate) async fn drain(&self) {
+        // An error would mean that the semaphore was closed, which nobody does.
+        let _all = self.room.acquire_many(COMMIT_QUEUE_MAX as u32).await;
+    }
+
+    fn submit(
+        self: &Arc<Self>,
+        conversation: ConversationId,
+        action: Action,
+    ) -> Result<oneshot::Receiver<Result<Outcome>>> {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            return Err(Error::unavailable("too many messages wait to be written"));
+        };
+        let (reply, answer) = oneshot::channel();
+        let request = Request {
+            wanted: Wanted {
+                id: match &action {
+                    Action::Send(command) => command.id,
+                    Action::Change { .. } => MessageId::generate(),
+                },
+                accepted_at: Timestamp::now(),
+                action,
+            },
+            accepted: Instant::now(),
+            attempts: 0,
+            reply,
+            _room: room,
+        };
+        let more = {
+            let mut queue = self.queue.lock();
+            queue.push(conversation, request);
+            queue.enlist_writer(COMMITS_IN_FLIGHT_MAX)
+        };
+        if more {
+            self.start_writer();
+        }
+        Ok(answer)
+    }
+
+    /// Starts a writer that was enlisted.
+    fn start_writer(self: &Arc<Self>) {
+        let enlisted = Enlisted(Arc::clone(self));
+        tokio::spawn(async move {
+            while let Some(turns) = enlisted.next() {
+                enlisted.0.write(turns).await;
+            }
+        });
+    }
+
+    /// Writes what these turns hold, in one call to the store.
+    async fn write(self: &Arc<Self>, turns: Vec<Turn>) {
+        metrics::queue_length(COMMIT_QUEUE_MAX - self.room.available_permits());
+        let mut planned = self.prepare(turns).await;
+        let fates = self.append(&mut planned).await;
+        self.settle(planned, fates).await;
+    }
+
+    /// The write itself; what became of each plan, in order.
+    async fn append(&self, planned: &mut [Planned]) -> Vec<Fate> {
+        let appends: Vec<Append> = planned.iter().filter_map(Planned::append).collect();
+        if appends.is_empty() {
+            return planned.iter().map(|_| Fate::Proven).collect();
+        }
+        metrics::batch_written(appends.iter().map(|append| append.messages.len()).sum());
+        let answer = write(self.store.append(appends)).await;
+        let mut answers = answer.map(Vec::into_iter);
+        planned
+            .iter()
+            .map(|planned| {
+                if planned.plan.messages.is_empty() {
+                    return Fate::Proven;
+                }
+                match &mut answers {
+                    Ok(answers) => match answers.next() {
+                        Some(Appended::Committed) => Fate::Committed,
+                        Some(Appended::Moved) => Fate::Moved,
+                        Some(Appended::Duplicate) => Fate::Duplicate,
+                        None => Fate::Unknown(Error::unavailable("the store left out an answer")),
+                    },
+                    Err(error) => Fate::Unknown(error.clone()),
+                }
+            })
+            .collect()
+    }
+}
+
+/// A writer that counts as at work, until it finds nothing to do or is dropped.
+struct Enlisted(Arc<Committer>);
+
+impl Enlisted {
+    /// What waits; `None` if nothing does.
+    fn next(&self) -> Option<Vec<Turn>> {
+        let taken = self.0.queue.lock().take(COMMIT_BATCH_MAX);
+        if taken.is_empty() {
+            return None;
+        }
+        let turns = taken.into_iter().map(|(conversation, requests)| Turn {
+            committer: Arc::clone(&self.0),
+            conversation,
+            requests,
+            let_go: false,
+        });
+        Some(turns.collect())
+    }
+}
+
+impl Drop for Enlisted {
+    /// What came since the last look, or is left over after a panic, is for the next writer.
+    fn drop(&mut self) {
+        let more = {
+            let mut queue = self.0.queue.lock();
+            queue.dismiss_writer();
+            queue.enlist_writer(COMMITS_IN_FLIGHT_MAX)
+        };
+        if more {
+            self.0.start_writer();
+        }
+    }
+}
+
+impl Request {
+    pub(super) fn age(&self) -> Duration {
+        self.accepted.elapsed()
+    }
+
+    pub(super) fn answer(self, answer: Result<Outcome>) {
+        // Whoever asked may have gone; the outcome stands.
+        let _ = self.reply.send(answer);
+    }
+
+    /// The sender's own name for it, if it has one.
+    pub(super) fn resend_key(&self, conversation: ConversationId) -> Option<ResendKey> {
+        let Action::Send(command) = &self.wanted.action else {
+            return None;
+        };
+        let name = command.client_msg_id.clone()?;
+        Some((conversation, command.sender, name))
+    }
+}
+
+impl Turn {
+    /// Ends the turn; what is left is tried again. Those tried too often are given up.
+    pub(super) fn retry(mut self) {
+        let mut wait = Duration::ZERO;
+        let mut again = Vec::with_capacity(self.requests.len());
+        for mut request in self.requests.drain(..) {
+            request.attempts += 1;
+            if request.attempts >= COMMIT_ATTEMPTS_MAX {
+                request.answer(Err(Error::unavailable("others write there too fast")));
+            } else {
+                wait = wait.max(backoff(request.attempts));
+                again.push(request);
+            }
+        }
+        self.requests = again;
+        if !wait.is_zero() {
+            // Other conversations need not wait for this one.
+            self.let_go = true;
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                drop(self);
+            });
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut undone = std::mem::take(&mut self.requests);
+        if std::thread::panicking() {
+            // What could not be done without a panic is not tried again; those who asked are told.
+            undone.clear();
+            self.committer.heads.forget(self.conversation);
+        }
+        let more = {
+            let mut queue = self.committer.queue.lock();
+            queue.end_turn(self.conversation, undone);
+            self.let_go && queue.enlist_writer(COMMITS_IN_FLIGHT_MAX)
+        };
+        if more {
+            self.committer.start_writer();
+        }
+    }
+}
+
+/// How long to wait before this attempt: at first not at all, then longer each time, less a random
+/// part of it, so that nodes that collided come apart.
+fn backoff(attempt: u32) -> Duration {
+    if attempt <= 1 {
+        return Duration::ZERO;
+    }
+    let longest = Duration::from_millis(1 << attempt.min(10)).min(COMMIT_BACKOFF_MAX);
+    let part = getrandom::u32().unwrap_or(u32::MAX / 2);
+    longest.mul_f64(0.5 + 0.5 * f64::from(part) / f64::from(u32::MAX))
+}

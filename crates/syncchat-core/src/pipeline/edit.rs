@@ -1,0 +1,105 @@
+//! Editing and deleting: a message keeps its place and changes its content. Its sender only.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::recent::Recent;
+use crate::command::EditMessage;
+use crate::deadline::{read, write};
+use crate::error::{Error, ErrorCode, Result};
+use crate::limits::{COMMIT_TIMEOUT, EDIT_LANES};
+use crate::model::{Message, MessageId, MessageKind, Timestamp, UserId};
+use crate::ports::fleet::{Change, Fleet, FleetEvent};
+use crate::ports::store::Store;
+
+/// Changes messages, each of them one at a time.
+pub(crate) struct Edits {
+    store: Arc<dyn Store>,
+    fleet: Arc<dyn Fleet>,
+    recent: Arc<Recent>,
+    lanes: Vec<Arc<Mutex<()>>>,
+}
+
+impl Edits {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        fleet: Arc<dyn Fleet>,
+        recent: Arc<Recent>,
+    ) -> Arc<Edits> {
+        Arc::new(Edits {
+            store,
+            fleet,
+            recent,
+            lanes: (0..EDIT_LANES).map(|_| Arc::default()).collect(),
+        })
+    }
+
+    /// Waits until no other change of this message is under way; in the order of the first polls.
+    pub(crate) async fn enter(&self, message: MessageId) -> Result<OwnedMutexGuard<()>> {
+        let bytes = message.bytes();
+        let number = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        let lane = Arc::clone(&self.lanes[number as usize % self.lanes.len()]);
+        tokio::time::timeout(COMMIT_TIMEOUT, lane.lock_owned())
+            .await
+            .map_err(|_| Error::unavailable("the write takes too long"))
+    }
+
+    pub(crate) async fn edit(&self, command: EditMessage) -> Result<Arc<Message>> {
+        let message = self.own_message(command.editor, command.message).await?;
+        let gone = || Error::new(ErrorCode::Conflict, "the message was deleted");
+        if message.deleted {
+            return Err(gone());
+        }
+        let edited = self
+            .store
+            .edit_message(message.id, command.content, Timestamp::now());
+        let message = write(edited).await?.ok_or_else(gone)?;
+        Ok(self.announce(message, Change::Edited))
+    }
+
+    pub(crate) async fn delete(&self, user: UserId, message: MessageId) -> Result<Arc<Message>> {
+        let message = self.own_message(user, message).await?;
+        if message.deleted {
+            return Ok(Arc::new(message));
+        }
+        let deleted = self.store.delete_message(message.id, Timestamp::now());
+        let message = write(deleted).await?.ok_or_else(no_such_message)?;
+        Ok(self.announce(message, Change::Deleted))
+    }
+
+    /// The message, if the user may see it and said it.
+    async fn own_message(&self, user: UserId, id: MessageId) -> Result<Message> {
+        let found = read(self.store.message(id)).await?;
+        let message = found.ok_or_else(no_such_message)?;
+        let ids = [message.conversation];
+        let place = read(self.store.memberships(user, &ids)).await?.pop();
+        let place = place
+            .filter(|place| place.spans.is_open())
+            .ok_or_else(no_such_message)?;
+        if !place.spans.contains(message.seq) {
+            return Err(no_such_message());
+        }
+        if message.sender != user || message.kind == MessageKind::System {
+            return Err(Error::new(
+                ErrorCode::Forbidden,
+                "only messages of one's own can be changed",
+            ));
+        }
+        Ok(message)
+    }
+
+    fn announce(&self, message: Message, change: Change) -> Arc<Message> {
+        let message = Arc::new(message);
+        self.recent.forget(&message);
+        self.fleet.publish(FleetEvent::Changed {
+            message: Arc::clone(&message),
+            change,
+        });
+        message
+    }
+}
+
+fn no_such_message() -> Error {
+    Error::not_found("message")
+}

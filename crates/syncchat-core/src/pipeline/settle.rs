@@ -1,0 +1,218 @@
+//! After the write: who is told what.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::announce;
+use super::commit::{Committer, Outcome, Request, Turn};
+use super::plan::{Action, Verdict};
+use super::prepare::Planned;
+use super::recent::{ResendKey, resend_key};
+use crate::deadline::read;
+use crate::error::{Error, Result};
+use crate::metrics;
+use crate::model::{ConversationId, Message, Seq};
+use crate::ports::fleet::FleetEvent;
+
+/// What became of a plan.
+pub(super) enum Fate {
+    /// It is durable.
+    Committed,
+    /// There was nothing to write, and what it says is true.
+    Proven,
+    /// Nothing was written: the log has grown.
+    Moved,
+    /// Nothing was written: one of its messages was committed before.
+    Duplicate,
+    /// The store did not say. It may be durable, now or soon.
+    Unknown(Error),
+}
+
+/// A request about to be refused, and why.
+type Refusal = (ConversationId, Request, Error);
+
+impl Committer {
+    /// Announces what was committed, answers who is done with, and lets the others try again.
+    pub(super) async fn settle(&self, planned: Vec<Planned>, fates: Vec<Fate>) {
+        let mut refusals = Vec::new();
+        let mut moved = Vec::new();
+        let mut duplicates = Vec::new();
+        for (planned, fate) in planned.into_iter().zip(fates) {
+            match fate {
+                Fate::Committed => {
+                    self.announce(&planned);
+                    refusals.extend(answer(planned));
+                }
+                Fate::Proven => refusals.extend(answer(planned)),
+                Fate::Moved => moved.push(planned),
+                Fate::Duplicate => duplicates.push(planned.turn),
+                Fate::Unknown(error) => self.doubt(planned, &error),
+            }
+        }
+        self.catch_up(moved).await;
+        self.answer_resends(refusals, duplicates).await;
+    }
+
+    /// The one place where a message becomes known: it is durable now.
+    fn announce(&self, planned: &Planned) {
+        let (conversation, messages) = (planned.turn.conversation, &planned.plan.messages);
+        let Some(head) = &planned.plan.head else {
+            return;
+        };
+        let durable = Instant::now();
+        let written = planned.turn.requests.iter().zip(&planned.plan.verdicts);
+        let sent: Vec<_> = written
+            .filter(|(request, verdict)| {
+                matches!(verdict, Verdict::Write(_))
+                    && matches!(request.wanted.action, Action::Send(_))
+            })
+            .map(|(request, _)| request.age())
+            .collect();
+        metrics::messages_accepted(sent.len());
+        metrics::persisted(sent.into_iter());
+        self.heads.keep(conversation, head.clone());
+        messages
+            .iter()
+            .for_each(|message| self.recent.remember(message));
+        announce::committed(&*self.fleet, conversation, head, messages);
+        metrics::published(durable.elapsed());
+    }
+
+    /// Others have written meanwhile: the fleet is told how far, for their hint may be lost, and
+    /// all is decided again.
+    async fn catch_up(&self, moved: Vec<Planned>) {
+        if moved.is_empty() {
+            return;
+        }
+        let ids: Vec<_> = moved.iter().map(|p| p.turn.conversation).collect();
+        ids.iter().for_each(|id| self.heads.forget(*id));
+        let heads = self.heads.load(&ids).await;
+        for Planned { turn, base, .. } in moved {
+            metrics::retried("moved");
+            let known = base.map_or(0, |head| head.last_seq);
+            match &heads {
+                Ok(heads) => {
+                    let head = heads.get(&turn.conversation);
+                    self.tell_head(turn.conversation, known, head.map_or(0, |h| h.last_seq));
+                }
+                Err(_) => self.doubts.watch(turn.conversation, known),
+            }
+            turn.retry();
+        }
+    }
+
+    fn tell_head(&self, conversation: ConversationId, known: Seq, head: Seq) {
+        if head > known {
+            self.fleet.publish(FleetEvent::Head { conversation, head });
+        }
+    }
+
+    /// The outcome is unknown: nothing in memory is believed any more.
+    fn doubt(&self, planned: Planned, error: &Error) {
+        let conversation = planned.turn.conversation;
+        self.heads.forget(conversation);
+        let known = planned.base.as_ref().map_or(0, |head| head.last_seq);
+        self.doubts.watch(conversation, known);
+        let Planned { mut turn, plan, .. } = planned;
+        for (request, verdict) in turn.requests.drain(..).zip(plan.verdicts) {
+            match verdict {
+                Verdict::Done(message) => request.answer(Ok(Outcome::Written(message))),
+                _ => request.answer(Err(error.clone())),
+            }
+        }
+    }
+
+    /// Before a message that has a `clientMsgId` is refused, and after an append was refused as a
+    /// duplicate: what was committed under that name before is the answer.
+    async fn answer_resends(&self, refusals: Vec<Refusal>, duplicates: Vec<Turn>) {
+        let refused = refusals
+            .iter()
+            .map(|(conversation, request, _)| request.resend_key(*conversation));
+        let repeated = duplicates.iter().flat_map(|turn| {
+            let requests = turn.requests.iter();
+            requests.map(|request| request.resend_key(turn.conversation))
+        });
+        let first = self.first_results(refused.chain(repeated).flatten().collect());
+        let first = first.await;
+        for (conversation, request, error) in refusals {
+            match first_result(&first, conversation, &request) {
+                Ok(None) => request.answer(Err(error)),
+                Ok(Some(message)) => answer_resend(request, message),
+                Err(error) => request.answer(Err(error)),
+            }
+        }
+        for mut turn in duplicates {
+            metrics::retried("duplicate");
+            let mut rest = Vec::with_capacity(turn.requests.len());
+            for request in turn.requests.drain(..) {
+                match first_result(&first, turn.conversation, &request) {
+                    Ok(Some(message)) => answer_resend(request, message),
+                    // Nothing of the append was written, so the others may still be.
+                    Ok(None) | Err(_) => rest.push(request),
+                }
+            }
+            turn.requests = rest;
+            turn.retry();
+        }
+    }
+
+    async fn first_results(
+        &self,
+        mut keys: Vec<ResendKey>,
+    ) -> Result<HashMap<ResendKey, Arc<Message>>> {
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = read(self.store.messages_by_client_id(&keys)).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|message| {
+                let message = Arc::new(message);
+                self.recent.remember(&message);
+                Some((resend_key(&message)?, message))
+            })
+            .collect())
+    }
+}
+
+/// Answers what a true plan says; what it refuses is left to be looked into.
+fn answer(planned: Planned) -> Vec<Refusal> {
+    let Planned { mut turn, plan, .. } = planned;
+    let conversation = turn.conversation;
+    let mut refusals = Vec::new();
+    for (request, verdict) in turn.requests.drain(..).zip(plan.verdicts) {
+        match verdict {
+            Verdict::Write(place) => {
+                request.answer(Ok(Outcome::Written(Arc::clone(&plan.messages[place]))));
+            }
+            Verdict::Repeat(place) => answer_resend(request, Arc::clone(&plan.messages[place])),
+            Verdict::Done(message) => answer_resend(request, message),
+            Verdict::Unchanged => request.answer(Ok(Outcome::Unchanged)),
+            Verdict::Refused(error) => refusals.push((conversation, request, error)),
+        }
+    }
+    refusals
+}
+
+/// What was committed under this request's name; an error if the store does not say.
+fn first_result(
+    found: &Result<HashMap<ResendKey, Arc<Message>>>,
+    conversation: ConversationId,
+    request: &Request,
+) -> Result<Option<Arc<Message>>> {
+    let Some(key) = request.resend_key(conversation) else {
+        return Ok(None);
+    };
+    match found {
+        Ok(found) => Ok(found.get(&key).cloned()),
+        Err(error) => Err(error.clone()),
+    }
+}
+
+fn answer_resend(request: Request, message: Arc<Message>) {
+    metrics::resend_answered();
+    request.answer(Ok(Outcome::Written(message)));
+}

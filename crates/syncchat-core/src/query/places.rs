@@ -1,0 +1,105 @@
+//! Where a person is, and where logs end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Query;
+use crate::chat::Backfill;
+use crate::deadline::read;
+use crate::error::Result;
+use crate::model::{ConversationId, Membership, Seq, UserId};
+use crate::pipeline::heads::not_in_it;
+use crate::ports::store::LogRange;
+
+impl Query {
+    /// Every place where the user is a member now.
+    pub(crate) async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {
+        read(self.store.memberships_of(user)).await
+    }
+
+    /// The user's place in this conversation, if they are a member now.
+    pub(super) async fn membership(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<Membership> {
+        let places = read(self.store.memberships(user, &[conversation])).await?;
+        places
+            .into_iter()
+            .find(|place| place.spans.is_open())
+            .ok_or_else(not_in_it)
+    }
+
+    /// Unread messages in each of these places, by conversation. What is read to the end is not
+    /// asked for.
+    pub(super) async fn unread(
+        &self,
+        user: UserId,
+        places: &[Membership],
+    ) -> Result<HashMap<ConversationId, u64>> {
+        let ids: Vec<ConversationId> = places
+            .iter()
+            .filter(|place| place.read_seq < place.last_seq)
+            .map(|place| place.conversation)
+            .collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let counts = read(self.store.unread(user, &ids)).await?;
+        Ok(ids.into_iter().zip(counts).collect())
+    }
+
+    /// Unread messages in one conversation.
+    pub(crate) async fn unread_in(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<u64> {
+        let counts = read(self.store.unread(user, &[conversation])).await?;
+        Ok(counts.first().copied().unwrap_or(0))
+    }
+
+    /// What follows each of these places, at most `limit` messages a conversation.
+    pub(crate) async fn backfill(
+        &self,
+        after: &[(ConversationId, Seq)],
+        limit: usize,
+    ) -> Result<Vec<Backfill>> {
+        if after.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ranges: Vec<_> = after
+            .iter()
+            .map(|&(conversation, seq)| (conversation, LogRange::After(seq)))
+            .collect();
+        let lists = read(self.store.log(&ranges, limit)).await?;
+        Ok(after
+            .iter()
+            .zip(lists)
+            .map(|(&(conversation, seq), list)| {
+                // A hole cannot be committed; were there one, nothing beyond it would be shown.
+                let consecutive = list
+                    .into_iter()
+                    .zip(seq + 1..)
+                    .take_while(|(message, next)| message.seq == *next);
+                Backfill {
+                    conversation,
+                    messages: consecutive.map(|(message, _)| Arc::new(message)).collect(),
+                }
+            })
+            .collect())
+    }
+
+    /// Newest `seq` of each conversation that exists.
+    pub(crate) async fn heads(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        read(self.store.heads(ids)).await
+    }
+
+    /// People who share a conversation with the user.
+    pub(crate) async fn contacts(&self, user: UserId, limit: usize) -> Result<Vec<UserId>> {
+        read(self.store.contacts(user, limit)).await
+    }
+}

@@ -1,0 +1,61 @@
+//! Messages as they are shown: with what the cursors of the others say of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Query;
+use crate::deadline::read;
+use crate::error::Result;
+use crate::limits::READ_BY_MAX;
+use crate::model::{ConversationId, Message, MessageStatus, MessageView, Seq};
+use crate::ports::store::Audience;
+
+impl Query {
+    /// Shows lists of messages, each of one conversation and rising in `seq`. One call to the store,
+    /// whatever their number.
+    pub(super) async fn views(&self, lists: Vec<Vec<Message>>) -> Result<Vec<Vec<MessageView>>> {
+        let first = |list: &Vec<Message>| list.first().map(|m| (m.conversation, m.seq));
+        let wanted: Vec<(ConversationId, Seq)> = lists.iter().filter_map(first).collect();
+        let audiences: HashMap<ConversationId, Audience> = if wanted.is_empty() {
+            HashMap::new()
+        } else {
+            // One more than is shown, for the sender of a message is not among its readers.
+            let answers = read(self.store.audiences(&wanted, READ_BY_MAX + 1)).await?;
+            let ids = wanted.into_iter().map(|(id, _)| id);
+            ids.zip(answers).collect()
+        };
+        let nobody = Audience::default();
+        Ok(lists
+            .into_iter()
+            .map(|list| {
+                let audience = list.first().and_then(|m| audiences.get(&m.conversation));
+                let audience = audience.unwrap_or(&nobody);
+                list.into_iter().map(|m| view(m, audience)).collect()
+            })
+            .collect())
+    }
+}
+
+fn view(message: Message, audience: &Audience) -> MessageView {
+    let (seq, sender) = (message.seq, message.sender);
+    let read_by: Vec<_> = audience
+        .readers
+        .iter()
+        .filter(|reader| reader.read_seq >= seq && reader.user != sender)
+        .map(|reader| reader.user)
+        .take(READ_BY_MAX)
+        .collect();
+    let delivered = audience
+        .delivered
+        .iter()
+        .any(|member| member.delivered_seq >= seq && member.user != sender);
+    MessageView {
+        message: Arc::new(message),
+        status: match (read_by.is_empty(), delivered) {
+            (false, _) => MessageStatus::Read,
+            (true, true) => MessageStatus::Delivered,
+            (true, false) => MessageStatus::Sent,
+        },
+        read_by,
+    }
+}
