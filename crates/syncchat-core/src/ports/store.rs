@@ -37,7 +37,8 @@ pub struct Append {
     pub conversation: ConversationId,
     /// The `last_seq` that must still be the conversation's.
     pub expected_seq: Seq,
-    /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set.
+    /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set. `created_at` never
+    /// falls along a log: stores find the place of a time by halving.
     pub messages: Vec<Message>,
     /// Changes that belong to the system messages among them.
     pub changes: Vec<ConversationChange>,
