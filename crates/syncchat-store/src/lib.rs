@@ -4,6 +4,7 @@
 //! "durable" means stands in [`syncchat_core::ports::store`]. No driver's type leaves this crate.
 
 mod limits;
+mod mongo;
 mod observe;
 mod open;
 mod sqlite;

@@ -27,9 +27,41 @@ pub(crate) const SQLITE_LOG_BYTES_MAX: usize = 64 << 20;
 /// Steps of SQLite's machine between two looks at the clock; about a millisecond.
 pub(crate) const SQLITE_STEPS_PER_CLOCK: i32 = 50_000;
 
+/// How long a server of MongoDB is looked for, and a connection tried. Then: `unavailable`.
+pub(crate) const MONGO_SELECTION_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// Connections to each server. Further calls wait for one.
+pub(crate) const MONGO_CONNECTIONS_MAX: u32 = 64;
+/// Connections made at the same moment. More at once help after a failover only.
+pub(crate) const MONGO_CONNECTING_MAX: u32 = 8;
+/// How often a transaction that others got in the way of is tried again. Then: `unavailable`, or
+/// for an append [`syncchat_core::ports::store::Appended::Moved`].
+pub(crate) const MONGO_ATTEMPTS_MAX: u32 = 10;
+/// Tries to commit all appends together before each is tried alone.
+pub(crate) const MONGO_TOGETHER_ATTEMPTS_MAX: u32 = 3;
+/// Appends tried alone at the same time.
+pub(crate) const MONGO_ALONE_MAX: usize = 4;
+/// Commits of one transaction whose outcome is unknown. Then: `unavailable`.
+pub(crate) const MONGO_COMMIT_ATTEMPTS_MAX: u32 = 3;
+/// The longest pause before a transaction is tried again; the real one is random below
+/// this and below 4 ms doubled with each try.
+pub(crate) const MONGO_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Queries joined into one round trip. More take further ones.
+pub(crate) const MONGO_UNION_MAX: usize = 64;
+/// Round trips in flight for one call.
+pub(crate) const MONGO_UNIONS_IN_FLIGHT_MAX: usize = 8;
+/// Conversations looked at to find contacts. People in others only are not found.
+pub(crate) const CONTACTS_CONVERSATIONS_MAX: usize = 1_000;
+/// One step of a migration, such as building an index over all messages.
+pub(crate) const MIGRATION_STEP_TIMEOUT: Duration = Duration::from_secs(6 * 3_600);
+/// Documents of one write of a migration.
+pub(crate) const MIGRATION_BATCH: usize = 500;
+/// Conversations that a migration works on at the same time.
+pub(crate) const MIGRATION_CONVERSATIONS_MAX: usize = 8;
+
 /// Members looked at to find contacts. People beyond it are not found.
 pub(crate) const CONTACTS_SCAN_MAX: usize = 50_000;
 
+const _: () = assert!(MONGO_SELECTION_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
 const _: () = assert!(SQLITE_BUSY_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
 const _: () =
     assert!(APPEND_TIMEOUT.as_millis() * 2 < syncchat_core::limits::COMMIT_TIMEOUT.as_millis());

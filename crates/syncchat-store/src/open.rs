@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use syncchat_core::ports::store::{Store, StoreError};
 
+use crate::mongo::MongoStore;
 use crate::sqlite::SqliteStore;
 
 /// Why an address did not give a store.
@@ -40,7 +41,7 @@ pub enum OpenError {
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     match parse(url)? {
         Address::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
-        Address::Mongo(_) => Err(OpenError::BadAddress("mongodb cannot be opened yet".into())),
+        Address::Mongo(url) => Ok(Arc::new(MongoStore::open(&url).await?)),
     }
 }
 

@@ -1,0 +1,196 @@
+//! The indexes, each with the question it answers.
+
+use mongodb::IndexModel;
+use mongodb::bson::{Document, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::IndexOptions;
+use syncchat_core::ports::store::StoreResult;
+
+use super::MongoStore;
+use super::errors::{is_duplicate, store_error};
+
+/// An index as this release wants it.
+pub(super) struct Index {
+    pub(super) collection: &'static str,
+    name: &'static str,
+    keys: Document,
+    unique: bool,
+    /// Only documents that match this are in it.
+    only: Option<Document>,
+}
+
+fn index(collection: &'static str, name: &'static str, keys: Document) -> Index {
+    Index {
+        collection,
+        name,
+        keys,
+        unique: false,
+        only: None,
+    }
+}
+
+impl Index {
+    fn unique(mut self) -> Index {
+        self.unique = true;
+        self
+    }
+
+    fn only(mut self, filter: Document) -> Index {
+        self.only = Some(filter);
+        self
+    }
+}
+
+/// Those that an older database cannot violate, and that its takeover needs.
+pub(super) fn before_takeover() -> Vec<Index> {
+    let has = |field: &str| doc! { field: { "$exists": true } };
+    vec![
+        // Accounts, without regard to case. Partial, because older accounts get their key late.
+        index("users", "usernameKey", doc! { "usernameKey": 1 })
+            .unique()
+            .only(has("usernameKey")),
+        index("users", "emailKey", doc! { "emailKey": 1 })
+            .unique()
+            .only(has("emailKey")),
+        // A person's conversations. Nothing that changes with each message may be in here.
+        index(
+            "conversations",
+            "participants_1",
+            doc! { "participants": 1 },
+        ),
+        // One private conversation for each pair.
+        index("conversations", "pairKey", doc! { "pairKey": 1 })
+            .unique()
+            .only(has("pairKey")),
+        index(
+            "members",
+            "conversationId_userId",
+            doc! { "conversationId": 1, "userId": 1 },
+        )
+        .unique(),
+        // Who has read, or got, the most.
+        index(
+            "members",
+            "conversationId_readSeq",
+            doc! { "conversationId": 1, "readSeq": -1 },
+        ),
+        index(
+            "members",
+            "conversationId_deliveredSeq",
+            doc! { "conversationId": 1, "deliveredSeq": -1 },
+        ),
+        index("refreshTokens", "expiresAt", doc! { "expiresAt": 1 }),
+        index("refreshFamilies", "expiresAt", doc! { "expiresAt": 1 }),
+    ]
+}
+
+/// Those over what the takeover writes.
+pub(super) fn after_takeover() -> Vec<Index> {
+    vec![
+        // The exact spellings: unique too, unless an older database has them twice.
+        index("users", "username_1", doc! { "username": 1 }).unique(),
+        index("users", "email_1", doc! { "email": 1 }).unique(),
+        // The log.
+        index(
+            "messages",
+            "conversationId_seq",
+            doc! { "conversationId": 1, "seq": 1 },
+        )
+        .unique(),
+        // A message is written once, however often it is sent.
+        index(
+            "messages",
+            "conversationId_sender_clientMsgId",
+            doc! { "conversationId": 1, "sender": 1, "clientMsgId": 1 },
+        )
+        .unique()
+        .only(doc! { "clientMsgId": { "$exists": true } }),
+        // Own and deleted messages after a cursor, counted without reading them.
+        index(
+            "messages",
+            "conversationId_sender_type_seq",
+            doc! { "conversationId": 1, "sender": 1, "type": 1, "seq": 1 },
+        ),
+        index(
+            "messages",
+            "conversationId_deleted_seq",
+            doc! { "conversationId": 1, "deleted": 1, "seq": 1, "sender": 1, "type": 1 },
+        )
+        .only(doc! { "deleted": true }),
+    ]
+}
+
+/// Makes what is missing, and says what that was.
+pub(super) async fn make(
+    store: &MongoStore,
+    indexes: Vec<Index>,
+    done: &mut Vec<String>,
+) -> StoreResult<()> {
+    for index in indexes {
+        let known = names(store, index.collection).await?;
+        if known.iter().any(|name| name == index.name) {
+            continue;
+        }
+        let name = format!("{}.{}", index.collection, index.name);
+        match create(store, &index, index.unique).await {
+            Ok(()) => done.push(format!("index {name} made")),
+            // Somebody made the same one under another name, or as they liked it.
+            Err(error) if exists_differently(&error) => {}
+            // Only the exact spellings can be there twice; their keys are unique all the same.
+            Err(error) if is_duplicate(&error) && index.collection == "users" => {
+                create(store, &index, false)
+                    .await
+                    .map_err(|error| store_error(&error))?;
+                done.push(format!(
+                    "index {name} made without unique: some occur twice"
+                ));
+            }
+            Err(error) => return Err(store_error(&error)),
+        }
+    }
+    Ok(())
+}
+
+async fn create(store: &MongoStore, index: &Index, unique: bool) -> Result<(), Error> {
+    let options = IndexOptions::builder()
+        .name(index.name.to_owned())
+        .unique(unique)
+        .partial_filter_expression(index.only.clone())
+        .build();
+    let model = IndexModel::builder()
+        .keys(index.keys.clone())
+        .options(options)
+        .build();
+    store
+        .database
+        .collection::<Document>(index.collection)
+        .create_index(model)
+        .await
+        .map(drop)
+}
+
+/// The names of a collection's indexes; none if there is no such collection.
+pub(super) async fn names(store: &MongoStore, collection: &str) -> StoreResult<Vec<String>> {
+    let names = store
+        .database
+        .collection::<Document>(collection)
+        .list_index_names()
+        .await;
+    match names {
+        Ok(names) => Ok(names),
+        Err(error) if has_code(&error, &[26]) => Ok(Vec::new()),
+        Err(error) => Err(store_error(&error)),
+    }
+}
+
+/// IndexOptionsConflict, IndexKeySpecsConflict.
+fn exists_differently(error: &Error) -> bool {
+    has_code(error, &[85, 86])
+}
+
+fn has_code(error: &Error, codes: &[i32]) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Command(error) => codes.contains(&error.code),
+        _ => false,
+    }
+}

@@ -1,0 +1,373 @@
+//! Members: what they may see, how far they have come, and what that leaves unread.
+
+use std::collections::HashMap;
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Document, doc};
+use serde::Deserialize;
+use syncchat_core::command::CursorKind;
+use syncchat_core::limits::UNREAD_SCAN_MAX;
+use syncchat_core::model::{ConversationId, Membership, MessageKind, Seq, UserId};
+use syncchat_core::ports::store::{Audience, CursorAdvance, Cursors, StoreResult};
+
+use super::documents::{HeadRecord, Id, MemberRecord, count, int, oids};
+use super::errors::{matched, store_error};
+use super::{MongoStore, conversations, query, union};
+use crate::limits::CALL_TIMEOUT;
+
+// === Memberships ===
+
+pub(super) async fn of_user(store: &MongoStore, user: UserId) -> StoreResult<Vec<Membership>> {
+    let heads: Vec<HeadRecord> = query::fields(
+        &store.conversations.clone_with_type(),
+        doc! { "participants": user.oid(), "lastSeq": { "$exists": true } },
+        doc! { "lastSeq": 1 },
+    )
+    .await?;
+    let mut memberships = with_heads(store, user, heads).await?;
+    memberships.retain(|membership| membership.spans.is_open());
+    Ok(memberships)
+}
+
+pub(super) async fn of_user_in(
+    store: &MongoStore,
+    user: UserId,
+    ids: &[ConversationId],
+) -> StoreResult<Vec<Membership>> {
+    let heads = conversations::head_records(store, ids).await?;
+    with_heads(store, user, heads).await
+}
+
+/// The heads were read first: a change of membership that the member's row does not show yet is
+/// beyond the head that goes with it, and whoever follows the log from there learns of it.
+async fn with_heads(
+    store: &MongoStore,
+    user: UserId,
+    heads: Vec<HeadRecord>,
+) -> StoreResult<Vec<Membership>> {
+    let last_seqs: HashMap<ObjectId, i64> =
+        heads.iter().map(|head| (head.id, head.last_seq)).collect();
+    let ids: Vec<ObjectId> = last_seqs.keys().copied().collect();
+    let rows = of_ids(store, user, &ids).await?;
+    let membership = |row: MemberRecord| {
+        Some(Membership {
+            conversation: ConversationId::from_bytes(row.conversation_id.bytes()),
+            user,
+            spans: row.seq_spans(),
+            read_seq: count(row.read_seq),
+            delivered_seq: count(row.delivered_seq),
+            last_seq: count(*last_seqs.get(&row.conversation_id)?),
+        })
+    };
+    Ok(rows.into_iter().filter_map(membership).collect())
+}
+
+async fn of_ids(
+    store: &MongoStore,
+    user: UserId,
+    ids: &[ObjectId],
+) -> StoreResult<Vec<MemberRecord>> {
+    let filter = doc! { "conversationId": { "$in": ids }, "userId": user.oid() };
+    query::all(&store.members, filter).await
+}
+
+// === Unread ===
+
+#[derive(Deserialize)]
+struct Count {
+    n: i64,
+}
+
+/// What came after the cursor, less the own and the deleted ones, both counted in an index and
+/// only up to the head that was read.
+pub(super) async fn unread(
+    store: &MongoStore,
+    user: UserId,
+    ids: &[ConversationId],
+) -> StoreResult<Vec<u64>> {
+    let object_ids = oids(ids);
+    let (rows, heads) = futures_util::try_join!(
+        of_ids(store, user, &object_ids),
+        conversations::head_records(store, ids)
+    )?;
+    let heads: HashMap<ObjectId, HeadRecord> =
+        heads.into_iter().map(|head| (head.id, head)).collect();
+    let mut unread: HashMap<ObjectId, u64> = HashMap::new();
+    let mut counted = Vec::new();
+    let mut pipelines = Vec::new();
+    for row in rows.iter().filter(|row| row.open) {
+        let Some(head) = heads.get(&row.conversation_id) else {
+            continue;
+        };
+        let after = count(head.last_ordinal - row.read_ordinal);
+        if after > 0 {
+            unread.insert(row.conversation_id, after);
+            counted.push(row.conversation_id);
+            pipelines.extend(not_unread(user, row, head));
+        }
+    }
+    let counts: Vec<Vec<Count>> = union::run(&store.messages.clone_with_type(), pipelines).await?;
+    for (conversation, counts) in counted.iter().zip(counts.chunks(2)) {
+        let less: i64 = counts.iter().flatten().map(|count| count.n).sum();
+        if let Some(unread) = unread.get_mut(conversation) {
+            *unread = unread.saturating_sub(count(less));
+        }
+    }
+    let of = |id: &ConversationId| unread.get(&id.oid()).copied().unwrap_or(0);
+    Ok(ids.iter().map(of).collect())
+}
+
+/// Counts the own messages after the cursor, and the deleted ones of others.
+fn not_unread(user: UserId, row: &MemberRecord, head: &HeadRecord) -> [Vec<Document>; 2] {
+    let kinds: Vec<&str> = [MessageKind::Text, MessageKind::Image, MessageKind::File]
+        .map(MessageKind::as_str)
+        .into();
+    let places = doc! { "$gt": row.read_seq, "$lte": head.last_seq };
+    let own = doc! {
+        "conversationId": row.conversation_id,
+        "sender": user.oid(),
+        "type": { "$in": &kinds },
+        "seq": places.clone(),
+    };
+    let deleted = doc! {
+        "conversationId": row.conversation_id,
+        "deleted": true,
+        "seq": places,
+        "sender": { "$ne": user.oid() },
+        "type": { "$in": kinds },
+    };
+    [own, deleted].map(|filter| {
+        vec![
+            doc! { "$match": filter },
+            doc! { "$limit": UNREAD_SCAN_MAX as i64 },
+            doc! { "$group": { "_id": null, "n": { "$sum": 1_i64 } } },
+        ]
+    })
+}
+
+// === Cursors ===
+
+/// What is read before it is written may be old by then: each write raises by maximum, and two
+/// who raise the same cursor at the same moment may both be told that it rose.
+pub(super) async fn advance(
+    store: &MongoStore,
+    advances: &[CursorAdvance],
+) -> StoreResult<Vec<Option<(Cursors, bool)>>> {
+    if advances.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<Document> = advances
+        .iter()
+        .map(|to| {
+            doc! { "conversationId": to.conversation.oid(), "userId": to.user.oid(), "open": true }
+        })
+        .collect();
+    let (rows, ordinals) = futures_util::try_join!(
+        query::all(&store.members, doc! { "$or": keys }),
+        ordinals(store, advances)
+    )?;
+    let mut rows: HashMap<(ObjectId, ObjectId), MemberRecord> = rows
+        .into_iter()
+        .map(|row| ((row.conversation_id, row.user_id), row))
+        .collect();
+    let mut answers = Vec::with_capacity(advances.len());
+    let mut updates = Vec::new();
+    for to in advances {
+        let place = ordinals.get(&(to.conversation, to.seq)).copied();
+        let row = rows.get_mut(&(to.conversation.oid(), to.user.oid()));
+        let Some((row, place)) = row.zip(place) else {
+            answers.push(None);
+            continue;
+        };
+        let rose = raise(row, to.kind, place);
+        if rose {
+            updates.push(doc! {
+                "q": { "conversationId": row.conversation_id, "userId": row.user_id },
+                "u": { "$max": {
+                    "readSeq": row.read_seq,
+                    "readOrdinal": row.read_ordinal,
+                    "deliveredSeq": row.delivered_seq,
+                } },
+            });
+        }
+        answers.push(Some((row.cursors(), rose)));
+    }
+    write(store, updates).await?;
+    Ok(answers)
+}
+
+/// A place in a log: its `seq`, and how many messages that count there are up to it.
+#[derive(Clone, Copy)]
+struct Place {
+    seq: i64,
+    ordinal: i64,
+}
+
+fn raise(row: &mut MemberRecord, kind: CursorKind, to: Place) -> bool {
+    let rose = match kind {
+        CursorKind::Read => to.seq > row.read_seq,
+        CursorKind::Delivered => to.seq > row.delivered_seq,
+    };
+    row.delivered_seq = row.delivered_seq.max(to.seq);
+    if kind == CursorKind::Read && rose {
+        (row.read_seq, row.read_ordinal) = (to.seq, to.ordinal);
+    }
+    rose
+}
+
+/// Where each advance leads, no further than the log goes. Conversations that do not exist are
+/// left out.
+async fn ordinals(
+    store: &MongoStore,
+    advances: &[CursorAdvance],
+) -> StoreResult<HashMap<(ConversationId, Seq), Place>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Found {
+        conversation_id: ObjectId,
+        seq: i64,
+        #[serde(default)]
+        ordinal: i64,
+    }
+    let keys: Vec<Document> = advances
+        .iter()
+        .map(|to| doc! { "conversationId": to.conversation.oid(), "seq": int(to.seq) })
+        .collect();
+    let found: Vec<Found> = query::fields(
+        &store.messages.clone_with_type(),
+        doc! { "$or": keys },
+        doc! { "_id": 0, "conversationId": 1, "seq": 1, "ordinal": 1 },
+    )
+    .await?;
+    let mut places: HashMap<_, _> = found
+        .into_iter()
+        .map(|found| {
+            let conversation = ConversationId::from_bytes(found.conversation_id.bytes());
+            let place = Place {
+                seq: found.seq,
+                ordinal: found.ordinal,
+            };
+            ((conversation, count(found.seq)), place)
+        })
+        .collect();
+    // What is no message lies beyond the last one, or is 0, before the first.
+    let beyond: Vec<ConversationId> = advances
+        .iter()
+        .filter(|to| !places.contains_key(&(to.conversation, to.seq)))
+        .map(|to| to.conversation)
+        .collect();
+    if beyond.is_empty() {
+        return Ok(places);
+    }
+    let heads = conversations::head_records(store, &beyond).await?;
+    for to in advances {
+        let head = heads.iter().find(|head| head.id == to.conversation.oid());
+        if let Some(head) = head {
+            let end = match to.seq {
+                0 => Place { seq: 0, ordinal: 0 },
+                _ => Place {
+                    seq: head.last_seq,
+                    ordinal: head.last_ordinal,
+                },
+            };
+            places.entry((to.conversation, to.seq)).or_insert(end);
+        }
+    }
+    Ok(places)
+}
+
+async fn write(store: &MongoStore, updates: Vec<Document>) -> StoreResult<()> {
+    if updates.is_empty() {
+        return Ok(());
+    }
+    let wait = CALL_TIMEOUT.as_millis() as i64;
+    let reply = store
+        .database
+        .run_command(doc! {
+            "update": "members",
+            "updates": updates,
+            "ordered": false,
+            "maxTimeMS": wait,
+            "writeConcern": { "w": "majority", "j": true, "wtimeout": wait },
+        })
+        .await
+        .map_err(|error| store_error(&error))?;
+    matched(&reply).map(drop)
+}
+
+// === Who has come how far ===
+
+/// Who has gone since counts too: they did read it.
+fn readers_pipeline(conversation: ConversationId, seq: Seq, limit: usize) -> Vec<Document> {
+    vec![
+        doc! { "$match": {
+            "conversationId": conversation.oid(), "readSeq": { "$gte": int(seq) },
+        } },
+        doc! { "$sort": { "readSeq": -1 } },
+        doc! { "$limit": int(limit as u64) },
+    ]
+}
+
+fn delivered_pipeline(conversation: ConversationId) -> Vec<Document> {
+    vec![
+        doc! { "$match": { "conversationId": conversation.oid() } },
+        doc! { "$sort": { "deliveredSeq": -1 } },
+        doc! { "$limit": 2 },
+    ]
+}
+
+pub(super) async fn readers(
+    store: &MongoStore,
+    conversation: ConversationId,
+    seq: Seq,
+    limit: usize,
+) -> StoreResult<Vec<Cursors>> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let found = cursors(store, vec![readers_pipeline(conversation, seq, limit)]).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+pub(super) async fn furthest_delivered(
+    store: &MongoStore,
+    conversation: ConversationId,
+) -> StoreResult<Vec<Cursors>> {
+    let found = cursors(store, vec![delivered_pipeline(conversation)]).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+pub(super) async fn audiences(
+    store: &MongoStore,
+    of: &[(ConversationId, Seq)],
+    limit: usize,
+) -> StoreResult<Vec<Audience>> {
+    let pipelines = of
+        .iter()
+        .flat_map(|&(conversation, seq)| {
+            [
+                readers_pipeline(conversation, seq, limit.max(1)),
+                delivered_pipeline(conversation),
+            ]
+        })
+        .collect();
+    let mut found = cursors(store, pipelines).await?.into_iter();
+    let mut audiences = Vec::with_capacity(of.len());
+    while let (Some(mut readers), Some(delivered)) = (found.next(), found.next()) {
+        readers.truncate(limit);
+        audiences.push(Audience { readers, delivered });
+    }
+    Ok(audiences)
+}
+
+async fn cursors(
+    store: &MongoStore,
+    pipelines: Vec<Vec<Document>>,
+) -> StoreResult<Vec<Vec<Cursors>>> {
+    let found: Vec<Vec<MemberRecord>> =
+        union::run(&store.members.clone_with_type(), pipelines).await?;
+    Ok(found
+        .iter()
+        .map(|rows| rows.iter().map(MemberRecord::cursors).collect())
+        .collect())
+}

@@ -1,0 +1,334 @@
+//! MongoDB, 4.4 or later, as a replica set.
+//!
+//! Writes are acknowledged when most members have them in their journals; reads are of what most
+//! members hold, from the primary. What must happen together happens in one transaction
+//! ([`append`], [`conversations`], [`tokens`]). `users`, `conversations` and `messages` hold the
+//! fields of the outside contract and more; `members`, `refreshTokens`, `refreshFamilies` and
+//! `syncchat` are this crate's own.
+//!
+//! Opening waits for nothing, so that a node can start before its database; indexes and older
+//! data are `migrate`'s to see to, and [`Store::check`] says when that has not been done.
+
+mod append;
+mod connect;
+mod conversations;
+mod documents;
+mod errors;
+mod indexes;
+mod members;
+mod messages;
+mod migrate;
+mod query;
+mod tokens;
+mod transaction;
+mod union;
+mod users;
+
+use async_trait::async_trait;
+use mongodb::bson::{Document, doc};
+use mongodb::{Client, Collection, Database};
+use syncchat_core::model::{
+    Account, Conversation, ConversationId, Membership, Message, MessageId, PresenceStatus, Seq,
+    Timestamp, User, UserId,
+};
+use syncchat_core::ports::store::{
+    AccountStore, AccountWrite, Append, Appended, Audience, ConversationCursor, ConversationStore,
+    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, RefreshToken, Rotation,
+    Store, StoreError, StoreResult,
+};
+
+use self::documents::{
+    ConversationRecord, FamilyRecord, MemberRecord, MessageRecord, TokenRecord, UserRecord,
+};
+use self::errors::{matched, store_error};
+use crate::OpenError;
+use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT};
+use crate::observe::{describe, observe};
+
+const KIND: &str = "mongodb";
+
+/// A store in a replica set.
+pub(crate) struct MongoStore {
+    client: Client,
+    database: Database,
+    users: Collection<UserRecord>,
+    conversations: Collection<ConversationRecord>,
+    messages: Collection<MessageRecord>,
+    members: Collection<MemberRecord>,
+    tokens: Collection<TokenRecord>,
+    families: Collection<FamilyRecord>,
+    /// What this crate keeps about the database itself.
+    own: Collection<Document>,
+}
+
+impl MongoStore {
+    /// Reads the address. No server is asked yet.
+    pub(crate) async fn open(url: &str) -> Result<MongoStore, OpenError> {
+        describe(KIND);
+        let (client, database) = connect::connect(url).await?;
+        Ok(MongoStore {
+            users: database.collection("users"),
+            conversations: database.collection("conversations"),
+            messages: database.collection("messages"),
+            members: database.collection("members"),
+            tokens: database.collection("refreshTokens"),
+            families: database.collection("refreshFamilies"),
+            own: database.collection("syncchat"),
+            client,
+            database,
+        })
+    }
+}
+
+/// One call, bounded and measured.
+async fn call<T>(name: &'static str, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    observe(KIND, name, CALL_TIMEOUT, work).await
+}
+
+#[async_trait]
+impl ConversationStore for MongoStore {
+    async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>> {
+        let work = append::append(self, &appends);
+        observe(KIND, "append", APPEND_TIMEOUT, work).await
+    }
+
+    async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>> {
+        call("conversations", conversations::by_ids(self, ids)).await
+    }
+
+    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
+        call("heads", conversations::heads(self, ids)).await
+    }
+
+    async fn messages_by_client_id(
+        &self,
+        keys: &[(ConversationId, UserId, String)],
+    ) -> StoreResult<Vec<Message>> {
+        let work = messages::by_client_ids(self, keys);
+        call("messages_by_client_id", work).await
+    }
+
+    async fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {
+        let ids = [id];
+        let mut found = call("message", messages::by_ids(self, &ids)).await?;
+        Ok(found.pop())
+    }
+
+    async fn messages(&self, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
+        call("messages", messages::by_ids(self, ids)).await
+    }
+
+    async fn log(
+        &self,
+        ranges: &[(ConversationId, LogRange)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>> {
+        call("log", messages::log(self, ranges, limit)).await
+    }
+
+    async fn edit_message(
+        &self,
+        id: MessageId,
+        content: String,
+        at: Timestamp,
+    ) -> StoreResult<Option<Message>> {
+        call("edit_message", messages::edit(self, id, &content, at)).await
+    }
+
+    async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>> {
+        call("delete_message", messages::delete(self, id, at)).await
+    }
+
+    async fn create_conversation(&self, new: NewConversation) -> StoreResult<CreatedConversation> {
+        call("create_conversation", conversations::create(self, &new)).await
+    }
+
+    async fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationCursor>,
+        limit: usize,
+    ) -> StoreResult<Vec<Conversation>> {
+        let work = conversations::of_user(self, user, after, limit);
+        call("conversations_of", work).await
+    }
+
+    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
+        call("memberships_of", members::of_user(self, user)).await
+    }
+
+    async fn memberships(
+        &self,
+        user: UserId,
+        ids: &[ConversationId],
+    ) -> StoreResult<Vec<Membership>> {
+        call("memberships", members::of_user_in(self, user, ids)).await
+    }
+
+    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>> {
+        call("unread", members::unread(self, user, ids)).await
+    }
+
+    async fn advance_cursors(
+        &self,
+        advances: &[CursorAdvance],
+    ) -> StoreResult<Vec<Option<(Cursors, bool)>>> {
+        call("advance_cursors", members::advance(self, advances)).await
+    }
+
+    async fn readers(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+        limit: usize,
+    ) -> StoreResult<Vec<Cursors>> {
+        let work = members::readers(self, conversation, seq, limit);
+        call("readers", work).await
+    }
+
+    async fn furthest_delivered(&self, conversation: ConversationId) -> StoreResult<Vec<Cursors>> {
+        let work = members::furthest_delivered(self, conversation);
+        call("furthest_delivered", work).await
+    }
+
+    async fn audiences(
+        &self,
+        of: &[(ConversationId, Seq)],
+        limit: usize,
+    ) -> StoreResult<Vec<Audience>> {
+        call("audiences", members::audiences(self, of, limit)).await
+    }
+
+    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>> {
+        call("contacts", conversations::contacts(self, user, limit)).await
+    }
+}
+
+#[async_trait]
+impl AccountStore for MongoStore {
+    async fn create_account(&self, account: &Account) -> StoreResult<AccountWrite> {
+        call("create_account", users::create(self, account)).await
+    }
+
+    async fn account_by_login(&self, login: &str) -> StoreResult<Option<Account>> {
+        call("account_by_login", users::by_login(self, login)).await
+    }
+
+    async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>> {
+        call("users", users::by_ids(self, ids)).await
+    }
+
+    async fn search_users(&self, prefix: &str, limit: usize) -> StoreResult<Vec<User>> {
+        call("search_users", users::search(self, prefix, limit)).await
+    }
+
+    async fn update_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        avatar: Option<&str>,
+    ) -> StoreResult<AccountWrite> {
+        let work = users::update_profile(self, id, username, avatar);
+        call("update_profile", work).await
+    }
+
+    async fn set_presence(
+        &self,
+        id: UserId,
+        status: PresenceStatus,
+        last_seen: Timestamp,
+    ) -> StoreResult<()> {
+        let work = users::set_presence(self, id, status, last_seen);
+        call("set_presence", work).await
+    }
+
+    async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {
+        call("add_refresh_token", tokens::add(self, token)).await
+    }
+
+    async fn rotate_refresh_token(
+        &self,
+        hash: [u8; 32],
+        next: &RefreshToken,
+        now: Timestamp,
+    ) -> StoreResult<Rotation> {
+        let work = tokens::rotate(self, hash, next, now);
+        call("rotate_refresh_token", work).await
+    }
+
+    async fn revoke_refresh_token(
+        &self,
+        hash: [u8; 32],
+    ) -> StoreResult<Option<(UserId, [u8; 16])>> {
+        call("revoke_refresh_token", tokens::revoke(self, hash)).await
+    }
+
+    async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {
+        let work = tokens::family_active(self, family);
+        call("refresh_family_active", work).await
+    }
+
+    async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        let work = tokens::delete_expired(self, now, limit);
+        call("delete_expired_tokens", work).await
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    /// Not bounded as other calls are: an index over many messages takes its time. Killed in the
+    /// middle, it goes on when it is called again.
+    async fn migrate(&self) -> StoreResult<Vec<String>> {
+        migrate::migrate(self).await
+    }
+
+    async fn check(&self) -> StoreResult<String> {
+        call("check", check(self)).await
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+}
+
+/// A write that most members take, since that is what an append needs.
+async fn check(store: &MongoStore) -> StoreResult<String> {
+    let unavailable = |error| store_error(&error);
+    let hello = store
+        .database
+        .run_command(doc! { "hello": 1 })
+        .await
+        .map_err(unavailable)?;
+    let Ok(set) = hello.get_str("setName") else {
+        let text = "mongod is no member of a replica set, which transactions need".into();
+        return Err(StoreError::Unavailable(text));
+    };
+    migrate::check(store).await?;
+    let wait = CALL_TIMEOUT.as_millis() as i64;
+    let probe = doc! {
+        "q": { "_id": "probe" },
+        "u": { "$set": { "checkedAt": mongodb::bson::DateTime::now() } },
+        "upsert": true,
+    };
+    let reply = store
+        .database
+        .run_command(doc! {
+            "update": store.own.name(),
+            "updates": [probe],
+            "maxTimeMS": wait,
+            "writeConcern": { "w": "majority", "j": true, "wtimeout": wait },
+        })
+        .await
+        .map_err(unavailable)?;
+    matched(&reply)?;
+    let build = store
+        .database
+        .run_command(doc! { "buildInfo": 1 })
+        .await
+        .map_err(unavailable)?;
+    Ok(format!(
+        "mongodb {}, replica set {set}, primary {}",
+        build.get_str("version").unwrap_or("of unknown version"),
+        hello.get_str("me").unwrap_or("unknown"),
+    ))
+}
