@@ -1,14 +1,17 @@
 //! Drivers for the core's fleet traits: who else is there, who is online, who asks too often.
 //!
-//! Today there is one driver, [`LocalFleet`]: a fleet of one process. It is a product, not a mock: a
-//! single node runs on it. No rule of the chat lives here; events are passed on as they are.
+//! There are two drivers. [`LocalFleet`] is a fleet of one process; it is a product, not a mock: a
+//! single node runs on it. [`RedisFleet`] is a fleet of many. No rule of the chat lives here; events
+//! are passed on as they are.
 //!
-//! Read in this order: [`connect`], `local`, `buckets`.
+//! Read in this order: [`connect`], `local`, `buckets`, `envelope`, `redis`.
 
 mod buckets;
+mod envelope;
 pub mod limits;
 mod local;
 pub mod metrics;
+mod redis;
 
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use syncchat_core::ports::fleet::{Fleet, Presence};
 use syncchat_core::ports::limiter::Limiter;
 
 pub use local::LocalFleet;
+pub use redis::RedisFleet;
 pub use syncchat_core::ports::limiter::LimiterRates;
 
 /// What a node needs of its fleet: three faces of one driver.
@@ -32,26 +36,32 @@ pub struct Backplane {
 /// Why there is no backplane. Names the scheme only: an address may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// A scheme of the contract that this version does not have.
-    #[error("backplane {scheme}:// comes with the fleet; this version runs one node, with `local`")]
-    NotYet {
+    /// The address of a Redis that makes no sense.
+    #[error("backplane {scheme}://: {why}")]
+    Redis {
         /// As written.
         scheme: String,
+        /// What is wrong with it; without credentials.
+        why: String,
     },
     /// No scheme of the contract.
-    #[error("unknown backplane `{name}`; this version knows `local`")]
+    #[error(
+        "unknown backplane `{name}`: expected local, redis://, rediss://, redis-cluster:// or \
+         redis-sentinel://"
+    )]
     Unknown {
         /// The scheme, or the whole where there is none.
         name: String,
     },
 }
 
-/// Connects this node to the fleet at `url`: `local`, a fleet of one.
+/// Connects this node to the fleet at `url`: `local`, a fleet of one, or that of a Redis, which may
+/// be away at the moment.
 ///
 /// `node_id` is the name under which other nodes know this one.
 ///
 /// # Errors
-/// Any other address is refused, by name.
+/// An address that cannot be read is refused, by name.
 pub async fn connect(
     url: &str,
     rates: LimiterRates,
@@ -68,8 +78,19 @@ pub async fn connect(
     }
     Err(match url.split_once("://") {
         Some((scheme @ ("redis" | "rediss" | "redis-cluster" | "redis-sentinel"), _)) => {
-            ConnectError::NotYet {
-                scheme: scheme.to_owned(),
+            match RedisFleet::connect(url, rates, node_id) {
+                Ok(fleet) => {
+                    let fleet = Arc::new(fleet);
+                    return Ok(Backplane {
+                        fleet: Arc::clone(&fleet) as Arc<dyn Fleet>,
+                        presence: Arc::clone(&fleet) as Arc<dyn Presence>,
+                        limiter: fleet,
+                    });
+                }
+                Err(why) => ConnectError::Redis {
+                    scheme: scheme.to_owned(),
+                    why,
+                },
             }
         }
         Some((scheme, _)) => ConnectError::Unknown {
@@ -95,14 +116,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_local_is_known_and_secrets_stay_out_of_the_refusal() {
+    async fn what_cannot_be_read_is_refused_and_secrets_stay_out_of_the_refusal() {
         assert!(connect("local", LimiterRates::OFF, "n1").await.is_ok());
-        for scheme in ["redis", "rediss", "redis-cluster", "redis-sentinel"] {
-            let text = refusal(&format!("{scheme}://:hunter2@host:6379")).await;
-            assert!(
-                text.contains(scheme) && text.contains("comes with the fleet"),
-                "{text}"
-            );
+        for url in [
+            "redis://u:hunter2@host:port",
+            "redis-sentinel://:hunter2@host:6379",
+        ] {
+            let text = refusal(url).await;
+            assert!(text.starts_with("backplane redis"), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
         }
         for url in ["", "nats://u:hunter2@host", "memory", "user:hunter2@host"] {

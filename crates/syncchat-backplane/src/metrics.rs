@@ -10,6 +10,12 @@ pub const MESSAGES: &str = "syncchat_backplane_messages_total";
 pub const RATE_LIMITED: &str = "syncchat_rate_limited_total";
 /// Buckets forgotten before they were full, because there were too many.
 pub const BUCKETS_EVICTED: &str = "syncchat_rate_limit_buckets_evicted_total";
+/// Events that could not be published, by cause.
+pub const PUBLISH_LOST: &str = "syncchat_backplane_publish_lost_total";
+/// Messages of others that were lost here, by cause.
+pub const HEARD_LOST: &str = "syncchat_backplane_heard_lost_total";
+/// Requests limited by this node alone, because Redis did not answer.
+pub const LIMITED_ALONE: &str = "syncchat_rate_limit_alone_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
@@ -32,5 +38,20 @@ pub fn describe() {
         BUCKETS_EVICTED,
         Unit::Count,
         "token buckets forgotten before they were full, because there were too many"
+    );
+    describe_counter!(
+        PUBLISH_LOST,
+        Unit::Count,
+        "events that could not be published, by cause: away, queue_full, error"
+    );
+    describe_counter!(
+        HEARD_LOST,
+        Unit::Count,
+        "messages of other nodes lost here, by cause: lagged, undecodable"
+    );
+    describe_counter!(
+        LIMITED_ALONE,
+        Unit::Count,
+        "requests limited by this node alone, because redis did not answer"
     );
 }

@@ -1,0 +1,137 @@
+//! A fleet on Redis: pub/sub for what is said, leases for who is there, scripts for limits.
+//!
+//! Redis is asked for nothing that the promise rests on. While it is away every call here ends at
+//! once or within [`crate::limits::COMMAND_TIMEOUT`]: this node's own listeners are served before
+//! and without it, and the gateway compares heads with the store instead.
+//!
+//! **Cost per message**: one PUBLISH (SPUBLISH in a cluster) by the node that committed it, and one
+//! delivery by Redis to each node that has a member of the conversation connected; nothing to the
+//! others.
+//!
+//! Read in this order: [`RedisFleet::connect`], `publish`, `subscribe`, `presence`, `buckets`.
+
+mod buckets;
+mod channels;
+mod link;
+mod presence;
+mod publish;
+mod subscribe;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use syncchat_core::model::UserId;
+use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
+use syncchat_core::ports::limiter::{LimitKind, Limiter, LimiterRates};
+
+use self::buckets::SharedBuckets;
+use self::link::Link;
+use self::presence::Leases;
+use self::publish::Publisher;
+use self::subscribe::Subscriptions;
+use crate::metrics;
+
+/// One node's face to a fleet on Redis.
+pub struct RedisFleet {
+    listener: Arc<OnceLock<Arc<dyn FleetListener>>>,
+    link: Arc<Link>,
+    publisher: Publisher,
+    subscriptions: Arc<Subscriptions>,
+    leases: Arc<Leases>,
+    buckets: SharedBuckets,
+}
+
+impl RedisFleet {
+    /// Begins to connect, and returns at once: a fleet without Redis is slower, not broken.
+    ///
+    /// # Errors
+    /// The address cannot be read. The text holds no credentials.
+    pub fn connect(url: &str, rates: LimiterRates, node_id: &str) -> Result<RedisFleet, String> {
+        let link = Link::open(url)?;
+        let listener = Arc::new(OnceLock::new());
+        let subscriptions = Subscriptions::start(link.clone(), listener.clone());
+        let leases = Leases::start(link.clone(), node_id);
+        Ok(RedisFleet {
+            publisher: Publisher::start(link.clone()),
+            buckets: SharedBuckets::new(link.clone(), rates),
+            listener,
+            link,
+            subscriptions,
+            leases,
+        })
+    }
+}
+
+#[async_trait]
+impl Fleet for RedisFleet {
+    fn listen(&self, listener: Arc<dyn FleetListener>) {
+        if self.listener.set(listener).is_err() {
+            tracing::error!("a second listener was set and is ignored");
+        }
+    }
+
+    fn publish(&self, event: FleetEvent) {
+        // This node first: its people do not wait for Redis, and need it not.
+        if let Some(listener) = self.listener.get() {
+            listener.on_event(&event);
+        }
+        self.publisher.publish(event);
+    }
+
+    async fn subscribe(&self, topics: Vec<Topic>) {
+        self.subscriptions.subscribe(topics).await;
+    }
+
+    fn unsubscribe(&self, topics: Vec<Topic>) {
+        self.subscriptions.unsubscribe(topics);
+    }
+
+    fn connected(&self) -> bool {
+        self.link.is_up()
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        self.link.check().await
+    }
+
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+}
+
+#[async_trait]
+impl Presence for RedisFleet {
+    async fn arrive(&self, user: UserId) -> bool {
+        self.leases.arrive(user).await
+    }
+
+    async fn leave(&self, user: UserId) -> bool {
+        self.leases.leave(user).await
+    }
+
+    async fn online(&self, users: &[UserId]) -> Vec<bool> {
+        self.leases.online(users).await
+    }
+
+    async fn departed(&self) -> Vec<UserId> {
+        self.leases.departed().await
+    }
+}
+
+#[async_trait]
+impl Limiter for RedisFleet {
+    async fn take(&self, kind: LimitKind, key: &str) -> Result<(), Duration> {
+        let taken = self.buckets.ask(kind, key, 1).await;
+        taken.inspect_err(|_| {
+            ::metrics::counter!(metrics::RATE_LIMITED, "kind" => kind.as_str()).increment(1);
+        })
+    }
+
+    async fn peek(&self, kind: LimitKind, key: &str) -> Result<(), Duration> {
+        let there = self.buckets.ask(kind, key, 0).await;
+        there.inspect_err(|_| {
+            ::metrics::counter!(metrics::RATE_LIMITED, "kind" => kind.as_str()).increment(1);
+        })
+    }
+}

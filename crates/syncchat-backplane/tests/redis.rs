@@ -1,0 +1,317 @@
+//! The Redis driver against real servers: one, and a cluster of three.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use support::{Cluster, Redis, until};
+use syncchat_backplane::{Backplane, LimiterRates, connect};
+use syncchat_core::model::{ConversationId, UserId};
+use syncchat_core::ports::fleet::{FleetEvent, FleetListener, Topic};
+use syncchat_core::ports::limiter::LimitKind;
+
+#[derive(Default)]
+struct Heard {
+    heads: Mutex<Vec<(ConversationId, u64)>>,
+    doubts: AtomicUsize,
+}
+
+impl Heard {
+    fn of(&self, conversation: ConversationId) -> Vec<u64> {
+        let heads = self.heads.lock();
+        heads
+            .iter()
+            .filter(|(id, _)| *id == conversation)
+            .map(|(_, head)| *head)
+            .collect()
+    }
+
+    fn doubts(&self) -> usize {
+        self.doubts.load(Ordering::SeqCst)
+    }
+}
+
+impl FleetListener for Heard {
+    fn on_event(&self, event: &FleetEvent) {
+        if let FleetEvent::Head { conversation, head } = event {
+            self.heads.lock().push((*conversation, *head));
+        }
+    }
+
+    fn on_doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Node {
+    backplane: Backplane,
+    heard: Arc<Heard>,
+}
+
+impl Node {
+    async fn start(url: &str, name: &str) -> Node {
+        let backplane = connect(url, LimiterRates::default(), name).await.unwrap();
+        let heard = Arc::new(Heard::default());
+        backplane.fleet.listen(heard.clone());
+        until("the node to reach redis", async || {
+            backplane.fleet.connected()
+        })
+        .await;
+        Node { backplane, heard }
+    }
+
+    fn say(&self, conversation: ConversationId, head: u64) {
+        self.backplane
+            .fleet
+            .publish(FleetEvent::Head { conversation, head });
+    }
+
+    async fn join(&self, conversation: ConversationId) {
+        self.backplane
+            .fleet
+            .subscribe(vec![Topic::Conversation(conversation)])
+            .await;
+    }
+}
+
+/// What every Redis must do, alone or in a cluster.
+async fn carries_messages(url: &str) {
+    let (a, b, c) = (
+        Node::start(url, "a").await,
+        Node::start(url, "b").await,
+        Node::start(url, "c").await,
+    );
+    let rooms: Vec<ConversationId> = (0..200).map(|_| ConversationId::generate()).collect();
+    for node in [&a, &b] {
+        let topics = rooms
+            .iter()
+            .map(|room| Topic::Conversation(*room))
+            .collect();
+        node.backplane.fleet.subscribe(topics).await;
+    }
+    for head in 1..=20 {
+        for room in &rooms {
+            a.say(*room, head);
+        }
+    }
+    let expected: Vec<u64> = (1..=20).collect();
+    for room in &rooms {
+        assert_eq!(
+            a.heard.of(*room),
+            expected,
+            "one's own comes at once, and once"
+        );
+    }
+    until("everything at the other node", async || {
+        rooms.iter().all(|room| b.heard.of(*room).len() == 20)
+    })
+    .await;
+    for room in &rooms {
+        assert_eq!(b.heard.of(*room), expected, "in the order it was said");
+        assert_eq!(a.heard.of(*room), expected);
+    }
+    assert!(
+        c.heard.heads.lock().is_empty(),
+        "nobody there, nothing comes"
+    );
+
+    b.backplane
+        .fleet
+        .unsubscribe(vec![Topic::Conversation(rooms[0])]);
+    b.join(rooms[1]).await; // orders after the unsubscribe
+    a.say(rooms[0], 21);
+    a.say(rooms[1], 21);
+    until("the room it kept", async || {
+        b.heard.of(rooms[1]).len() == 21
+    })
+    .await;
+    assert_eq!(b.heard.of(rooms[0]).len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_server_carries_messages() {
+    let redis = Redis::start().await;
+    carries_messages(&redis.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_carries_messages() {
+    let cluster = Cluster::start().await;
+    carries_messages(&cluster.url()).await;
+    let used = cluster.nodes.iter().filter(|node| {
+        let info = node.cli(&["info", "commandstats"]);
+        info.contains("cmdstat_spublish")
+    });
+    assert_eq!(used.count(), 3, "channels are spread over the masters");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_dies_is_missed_by_nobody_for_long() {
+    let mut redis = Redis::start().await;
+    let (a, b) = (
+        Node::start(&redis.url(), "a").await,
+        Node::start(&redis.url(), "b").await,
+    );
+    let room = ConversationId::generate();
+    a.join(room).await;
+    b.join(room).await;
+    let doubts = b.heard.doubts();
+
+    redis.kill();
+    until("both to notice", async || {
+        !a.backplane.fleet.connected() && !b.backplane.fleet.connected()
+    })
+    .await;
+    let began = Instant::now();
+    a.say(room, 1);
+    assert_eq!(a.heard.of(room), [1], "its own people need no redis");
+    a.join(ConversationId::generate()).await;
+    assert!(
+        a.backplane
+            .limiter
+            .take(LimitKind::Messages, "somebody")
+            .await
+            .is_ok()
+    );
+    assert!(a.backplane.presence.arrive(UserId::generate()).await);
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "nobody waits: {:?}",
+        began.elapsed()
+    );
+
+    redis.restart().await;
+    until("both to be back", async || {
+        a.backplane.fleet.connected() && b.backplane.fleet.connected()
+    })
+    .await;
+    assert!(b.heard.doubts() > doubts, "what was missed is looked for");
+    a.say(room, 2);
+    until("the other node to hear again", async || {
+        b.heard.of(room) == [2]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_starts_before_its_redis_finds_it() {
+    let mut redis = Redis::start().await;
+    redis.kill();
+    let backplane = connect(&redis.url(), LimiterRates::OFF, "early")
+        .await
+        .unwrap();
+    assert!(!backplane.fleet.connected());
+    assert!(backplane.fleet.check().await.is_err());
+    redis.restart().await;
+    until("it to be found", async || backplane.fleet.connected()).await;
+    assert!(
+        backplane
+            .fleet
+            .check()
+            .await
+            .unwrap()
+            .contains("one server")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
+    let redis = Redis::start().await;
+    let (a, b) = (
+        Node::start(&redis.url(), "a").await,
+        Node::start(&redis.url(), "b").await,
+    );
+    let (ann, bob) = (UserId::generate(), UserId::generate());
+    // A lease begins with the first beat.
+    until("both leases", async || {
+        redis.cli(&["zcard", "syncchat:nodes"]) == "2"
+    })
+    .await;
+    assert!(a.backplane.presence.arrive(ann).await);
+    assert!(
+        !b.backplane.presence.arrive(ann).await,
+        "another device, another node"
+    );
+    assert!(b.backplane.presence.arrive(bob).await);
+    assert_eq!(a.backplane.presence.online(&[bob, ann]).await, [true, true]);
+    assert!(!a.backplane.presence.leave(ann).await);
+    assert_eq!(a.backplane.presence.online(&[ann]).await, [true]);
+
+    redis.cli(&["flushall"]);
+    until("an emptied redis to be filled again", async || {
+        a.backplane.presence.online(&[ann, bob]).await == [true, true]
+    })
+    .await;
+
+    // A process that died leaves its lease to run out.
+    redis.cli(&["zadd", "syncchat:nodes", "1", "dead:1"]);
+    let eve = UserId::generate();
+    redis.cli(&[
+        "sadd",
+        "syncchat:people:dead:1",
+        &eve.to_string(),
+        &bob.to_string(),
+    ]);
+    assert_eq!(a.backplane.presence.online(&[eve]).await, [false]);
+    assert_eq!(
+        a.backplane.presence.departed().await,
+        [eve],
+        "bob is on a live node too"
+    );
+    assert!(
+        b.backplane.presence.departed().await.is_empty(),
+        "told once"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_shared() {
+    let redis = Redis::start().await;
+    let (a, b) = (
+        Node::start(&redis.url(), "a").await,
+        Node::start(&redis.url(), "b").await,
+    );
+    // 10 a minute, 10 at once.
+    for i in 0..10 {
+        let node = if i % 2 == 0 { &a } else { &b };
+        assert_eq!(
+            node.backplane.limiter.peek(LimitKind::Logins, "k").await,
+            Ok(())
+        );
+        assert_eq!(
+            node.backplane.limiter.take(LimitKind::Logins, "k").await,
+            Ok(())
+        );
+    }
+    let wait = a
+        .backplane
+        .limiter
+        .take(LimitKind::Logins, "k")
+        .await
+        .unwrap_err();
+    assert!(
+        wait > Duration::from_secs(4) && wait <= Duration::from_secs(6),
+        "{wait:?}"
+    );
+    assert!(
+        b.backplane
+            .limiter
+            .peek(LimitKind::Logins, "k")
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        b.backplane.limiter.take(LimitKind::Logins, "other").await,
+        Ok(())
+    );
+    assert_eq!(
+        redis
+            .cli(&["ttl", "syncchat:limit:logins:k"])
+            .parse::<i64>()
+            .map(|s| s > 0),
+        Ok(true)
+    );
+}
