@@ -1,5 +1,7 @@
 //! The Redis driver against real servers: one, and a cluster of three.
 
+#![allow(clippy::unwrap_used, reason = "a panic is the report of a test")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Real Redis servers for the tests, on ports of their own, ended by pid.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a panic is the report of a test")]
 
 use std::net::TcpListener;
 use std::path::PathBuf;
