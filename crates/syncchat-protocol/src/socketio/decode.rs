@@ -15,9 +15,6 @@ use crate::limits::{ATTACHMENTS_MAX, Limits};
 /// Digits that an ack id is read from, at most: as many as `u64::MAX` has.
 const ACK_ID_DIGITS_MAX: usize = 20;
 
-/// Digits of an attachment count that are looked at; more of them are a count beyond any limit.
-const COUNT_DIGITS_MAX: usize = 3;
-
 /// The text of a packet, read. With attachments due it is not complete yet.
 #[derive(Debug)]
 pub struct Decoded {
@@ -133,7 +130,7 @@ impl<'a> Cursor<'a> {
         }
         let max = limits.attachments_max.min(ATTACHMENTS_MAX);
         match significant.parse() {
-            Ok(count) if significant.len() <= COUNT_DIGITS_MAX && count <= max => Ok(count),
+            Ok(count) if count <= max => Ok(count),
             _ => Err(DecodeErrorKind::TooManyAttachments.at(start)),
         }
     }
