@@ -1,0 +1,33 @@
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+
+import './app/base.css';
+import { App } from './app/App';
+import { Runtime } from './app/runtime';
+import { applyTheme } from './app/theme';
+
+applyTheme();
+
+const root = document.getElementById('root');
+if (root) {
+  const runtime = await Runtime.start();
+  createRoot(root).render(
+    <StrictMode>
+      <App runtime={runtime} />
+    </StrictMode>,
+  );
+}
+
+/** Keeps the page for a start without connection, where the browser allows it. */
+async function keepPage(): Promise<void> {
+  const workers = (navigator as Partial<Navigator>).serviceWorker;
+  if (!import.meta.env.PROD || !workers) return;
+  await workers.register('/sw.js');
+  const { active } = await workers.ready;
+  const loaded = performance.getEntriesByType('resource').map(({ name }) => name);
+  active?.postMessage(loaded.filter((url) => url.startsWith(`${location.origin}/assets/`)));
+}
+
+/** After the list is on the screen. */
+const KEEP_PAGE_AFTER_MS = 1_500;
+setTimeout(() => void keepPage().catch(() => undefined), KEEP_PAGE_AFTER_MS);

@@ -1,0 +1,203 @@
+/**
+ * What goes over the wire, as the server's contract spells it: the JSON of REST and of the socket's
+ * events. Nothing outside `net/` sees these; `translate.ts` turns them into the page's own nouns.
+ */
+
+export type ErrorCode =
+  | 'unauthorized'
+  | 'token_expired'
+  | 'forbidden'
+  | 'not_found'
+  | 'invalid'
+  | 'too_large'
+  | 'rate_limited'
+  | 'conflict'
+  | 'unavailable'
+  | 'internal';
+
+export interface ErrorBody {
+  code: ErrorCode;
+  message: string;
+  retryAfterMs?: number;
+  fields?: Record<string, string>;
+}
+
+export interface ErrorAnswer {
+  error: ErrorBody;
+}
+
+export interface User {
+  id: string;
+  username: string;
+  email?: string;
+  avatar: string | null;
+  status: 'online' | 'offline';
+  lastSeen: string | null;
+  createdAt: string;
+}
+
+export interface Attachment {
+  fileId: string;
+  name: string;
+  size: number;
+  contentType: string;
+}
+
+export interface Happening {
+  kind: 'added' | 'removed' | 'left' | 'renamed';
+  by: string;
+  userId?: string;
+  title?: string;
+}
+
+export interface Message {
+  id: string;
+  conversationId: string;
+  seq: number;
+  sender: string;
+  content: string;
+  type: 'text' | 'image' | 'file' | 'system';
+  status: 'sent' | 'delivered' | 'read';
+  readBy: string[];
+  edited: boolean;
+  deleted: boolean;
+  attachments: Attachment[];
+  replyTo: string | null;
+  clientMsgId: string | null;
+  event?: Happening;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface SharedConversation {
+  id: string;
+  type: 'private' | 'group';
+  title: string | null;
+  participants: string[];
+  lastSeq: number;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface Conversation extends SharedConversation {
+  members?: User[];
+  lastMessage: Message | null;
+  unread: number;
+  readSeq: number;
+  deliveredSeq: number;
+}
+
+// === REST ===
+
+export interface SignedIn {
+  user: User;
+  accessToken: string;
+  refreshToken: string;
+  expiresAt: string;
+}
+
+export type Refreshed = Omit<SignedIn, 'user'> & { user?: User };
+
+export interface NewConversation {
+  type: 'private' | 'group';
+  participants: string[];
+  title?: string;
+}
+
+export interface NewFile {
+  fileId: string;
+  upload: { method: string; url: string; headers: Record<string, string>; expiresAt: string };
+}
+
+// === the socket ===
+
+/** What an ack says: done, with what came of it, or refused. */
+export type Ack<T = unknown> = ({ ok: true } & T) | { ok: false; error: ErrorBody };
+
+export interface SendMsg {
+  conversationId: string;
+  content: string;
+  type?: 'text' | 'image' | 'file';
+  clientMsgId?: string;
+  attachments?: string[];
+  replyTo?: string;
+}
+
+export interface Synced {
+  id: string;
+  messages: Message[];
+  more: boolean;
+  lastSeq: number;
+  readSeq: number;
+  deliveredSeq: number;
+  unread: number;
+}
+
+export interface PresenceOf {
+  userId: string;
+  status: 'online' | 'offline';
+  lastSeen: string | null;
+}
+
+export interface MsgStatus {
+  conversationId: string;
+  userId: string;
+  status: 'delivered' | 'read';
+  seq: number;
+}
+
+export interface TypingOf {
+  conversationId: string;
+  userId: string;
+  typing: boolean;
+}
+
+export interface MemberChange {
+  conversationId: string;
+  userId: string;
+  by: string;
+  seq?: number;
+}
+
+export interface ServerClosing {
+  reason: 'draining' | 'slow_consumer' | 'token_expired' | 'replaced' | 'kicked';
+  reconnectInMs: number;
+}
+
+/** What a client may ask, with what its ack carries. */
+export interface Requests {
+  authenticate: [{ token: string }, { user: User; expiresAt: string }];
+  send_msg: [SendMsg, { message: Message }];
+  edit_msg: [{ messageId: string; content: string }, { message: Message }];
+  delete_msg: [{ messageId: string }, { message: Message }];
+  mark_delivered: [{ conversationId: string; seq: number }, object];
+  mark_read: [{ conversationId: string; seq: number }, { unread: number }];
+  typing: [{ conversationId: string; typing: boolean }, object];
+  sync: [{ cursors: Record<string, number>; all?: boolean }, { conversations: Synced[] }];
+  presence: [{ userIds: string[] }, { presence: PresenceOf[] }];
+}
+
+export type ClientEvents = {
+  [Name in keyof Requests]: (
+    payload: Requests[Name][0],
+    ack?: (answer: Ack<Requests[Name][1]>) => void,
+  ) => void;
+};
+
+export interface ServerEvents {
+  authenticated: (event: { user: User; node: string; expiresAt: string }) => void;
+  token_expiring: (event: { expiresAt: string }) => void;
+  error_msg: (event: { error: ErrorBody; event: string; clientMsgId?: string }) => void;
+  receive_msg: (message: Message) => void;
+  msg_sent: (event: { clientMsgId: string | null; message: Message }) => void;
+  msg_edited: (message: Message) => void;
+  msg_deleted: (message: Message) => void;
+  msg_status: (event: MsgStatus) => void;
+  typing: (event: TypingOf) => void;
+  presence: (event: PresenceOf) => void;
+  conversation_created: (event: { conversation: Conversation }) => void;
+  conversation_updated: (event: { conversation: SharedConversation }) => void;
+  member_added: (event: MemberChange) => void;
+  member_removed: (event: MemberChange) => void;
+  server_closing: (event: ServerClosing) => void;
+}

@@ -1,0 +1,230 @@
+/**
+ * Who is signed in, in this browser, and the token that says so.
+ *
+ * The access token lives in memory. Across a reload of its tab it is handed over in sessionStorage,
+ * from which the new page takes it away at once. The refresh token lives in IndexedDB: tabs see each
+ * other's writes there in order, which localStorage does not promise across processes, and a stale
+ * one would look like theft to the server. Both can be read by script of this origin, so the
+ * page has none but its own: see README.md, "Why markup in a message is inert".
+ *
+ * All tabs share one refresh: it runs under a lock, reads the newest refresh token inside it, and
+ * tells the others what came of it.
+ */
+
+import type { Me } from '../state/model';
+import type { Refreshed, SignedIn } from './contract';
+import type { Database } from './database';
+import { Refused, Unreachable } from './errors';
+import { RENEW_LEAD_MS, RENEW_RETRY_MS, TOKEN_MARGIN_MS } from './limits';
+import type { Tabs } from './tabs';
+import * as translate from './translate';
+
+/** What is kept between visits. */
+interface Kept {
+  readonly refreshToken: string;
+  readonly user: Me;
+}
+
+interface Access {
+  readonly token: string;
+  /** By this machine's clock. */
+  readonly endsAt: number;
+}
+
+/** The calls of `/api/auth`, with the server's time of the answer where it told. */
+export interface AuthApi {
+  refresh: (refreshToken: string) => Promise<{ pair: Refreshed; serverNow: number | null }>;
+  logout: (refreshToken: string) => Promise<void>;
+}
+
+export interface SessionEvents {
+  /** A newer token is in use: on the live socket too, from now on. */
+  onToken: (token: string) => void;
+  /** Signed out: here, in another tab, or because the server ended it. */
+  onSignedOut: (why: 'asked' | 'ended') => void;
+  /** Another tab signed in. */
+  onSignedIn: () => void;
+}
+
+const KEY = 'current';
+const HANDOVER = 'syncchat.handover';
+
+export class Session {
+  #user: Me | null = null;
+  #access: Access | null = null;
+  #refreshing: Promise<string> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #events: SessionEvents | null = null;
+
+  constructor(
+    private readonly database: Database,
+    private readonly tabs: Tabs,
+    private readonly api: AuthApi,
+    private readonly now: () => number = Date.now,
+  ) {
+    tabs.listen((message) => {
+      if (message.type === 'token' && message.userId === this.#user?.id) {
+        this.#use({ token: message.accessToken, endsAt: message.endsAt });
+      } else if (message.type === 'signed-out' && this.#user) {
+        this.#forget('asked');
+      } else if (message.type === 'signed-in' && message.userId !== this.#user?.id) {
+        this.#events?.onSignedIn();
+      }
+    });
+  }
+
+  listen(events: SessionEvents): void {
+    this.#events = events;
+  }
+
+  get user(): Me | null {
+    return this.#user;
+  }
+
+  /** Who signed in here before, if anybody. */
+  async restore(): Promise<Me | null> {
+    const kept = (await this.database.get('session', KEY)) as Kept | undefined;
+    this.#user = kept?.user ?? null;
+    const handed = takeHandover();
+    if (this.#user && handed?.userId === this.#user.id) this.#use(handed);
+    return this.#user;
+  }
+
+  /** Leaves the token for the page that this tab loads next. */
+  handOver(): void {
+    if (!this.#access || !this.#user) return;
+    try {
+      const handed = { ...this.#access, userId: this.#user.id };
+      sessionStorage.setItem(HANDOVER, JSON.stringify(handed));
+    } catch {
+      // Then the next page asks for a token of its own.
+    }
+  }
+
+  async signIn(answer: SignedIn, serverNow: number | null): Promise<Me> {
+    const user = translate.me(answer.user);
+    this.#user = user;
+    await this.#keep({ refreshToken: answer.refreshToken, user });
+    this.#use(this.#accessOf(answer, serverNow));
+    this.tabs.tell({ type: 'signed-in', userId: user.id });
+    return user;
+  }
+
+  /** What the server now says of the person. */
+  async updated(user: Me): Promise<void> {
+    const kept = (await this.database.get('session', KEY)) as Kept | undefined;
+    this.#user = user;
+    if (kept) await this.#keep({ ...kept, user });
+  }
+
+  async signOut(): Promise<void> {
+    const kept = (await this.database.get('session', KEY)) as Kept | undefined;
+    await this.database.remove('session', KEY);
+    this.tabs.tell({ type: 'signed-out' });
+    this.#forget('asked');
+    // The token dies by itself in the end; a server that is away must not keep anybody signed in.
+    if (kept) await this.api.logout(kept.refreshToken).catch(() => undefined);
+  }
+
+  /** The person's log-in was taken away by the server. */
+  async end(): Promise<void> {
+    await this.database.remove('session', KEY);
+    this.tabs.tell({ type: 'signed-out' });
+    this.#forget('ended');
+  }
+
+  /** A token that is good for a request now. */
+  async token(): Promise<string> {
+    if (this.#access && this.#access.endsAt - TOKEN_MARGIN_MS > this.now()) {
+      return this.#access.token;
+    }
+    return this.renew();
+  }
+
+  /**
+   * A token that is newer than `refused`, whatever its end. Rejects with `Unreachable` while the
+   * server is away, and with `Refused` when it ended the log-in.
+   */
+  async renew(refused?: string): Promise<string> {
+    if (refused !== undefined && this.#access && this.#access.token !== refused) {
+      return this.#access.token;
+    }
+    this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = null));
+    return this.#refreshing;
+  }
+
+  #refresh(): Promise<string> {
+    const before = this.#access;
+    return this.tabs.alone('refresh', async () => {
+      // Another tab may have done it while this one waited for its turn.
+      if (this.#access && this.#access !== before) return this.#access.token;
+      const kept = (await this.database.get('session', KEY)) as Kept | undefined;
+      if (kept === undefined) {
+        this.#forget('ended');
+        throw new Refused({ code: 'unauthorized', message: 'signed out' });
+      }
+      try {
+        const { pair, serverNow } = await this.api.refresh(kept.refreshToken);
+        await this.#keep({ ...kept, refreshToken: pair.refreshToken });
+        const access = this.#accessOf(pair, serverNow);
+        this.#use(access);
+        this.tabs.tell({
+          type: 'token',
+          userId: kept.user.id,
+          accessToken: access.token,
+          endsAt: access.endsAt,
+        });
+        return access.token;
+      } catch (error) {
+        if (error instanceof Refused && ['unauthorized', 'token_expired'].includes(error.code)) {
+          await this.end();
+        }
+        throw error;
+      }
+    });
+  }
+
+  async #keep(kept: Kept): Promise<void> {
+    await this.database.put('session', KEY, kept);
+  }
+
+  /** The token and its end by this machine's clock, which may differ from the server's. */
+  #accessOf(pair: Refreshed, serverNow: number | null): Access {
+    const lasts = Date.parse(pair.expiresAt) - (serverNow ?? this.now());
+    return { token: pair.accessToken, endsAt: this.now() + lasts };
+  }
+
+  #use(access: Access): void {
+    this.#access = access;
+    const left = access.endsAt - this.now();
+    this.#renewIn(Math.max(left - RENEW_LEAD_MS, (left * 2) / 3, 0));
+    this.#events?.onToken(access.token);
+  }
+
+  #renewIn(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.renew().catch((error: unknown) => {
+        if (error instanceof Unreachable) this.#renewIn(RENEW_RETRY_MS);
+      });
+    }, ms);
+  }
+
+  #forget(why: 'asked' | 'ended'): void {
+    clearTimeout(this.#timer);
+    this.#access = null;
+    const was = this.#user;
+    this.#user = null;
+    if (was) this.#events?.onSignedOut(why);
+  }
+}
+
+function takeHandover(): (Access & { userId: string }) | null {
+  try {
+    const handed = sessionStorage.getItem(HANDOVER);
+    sessionStorage.removeItem(HANDOVER);
+    return handed === null ? null : (JSON.parse(handed) as Access & { userId: string });
+  } catch {
+    return null;
+  }
+}
