@@ -42,7 +42,7 @@ pub(crate) async fn list_conversations(
 ) -> Answer {
     let page = api
         .chat
-        .conversations(me, query.cursor, query.limit)
+        .conversations(me, query.cursor, query.limit())
         .await?;
     let profiles = Profiles::of(&api.people, &page.conversations).await?;
     let shown = page.conversations.iter().map(|view| profiles.show(view));

@@ -31,6 +31,11 @@ impl Refusal {
         }
     }
 
+    /// What the caller can decide by.
+    pub fn code(&self) -> ErrorCode {
+        self.error.code
+    }
+
     /// 415.
     pub fn not_json() -> Refusal {
         Refusal::with_status(
@@ -100,4 +105,44 @@ pub(crate) fn panicked(cause: Box<dyn Any + Send>) -> Response {
         .unwrap_or("unknown");
     tracing::error!(cause, "handler panicked");
     Refusal::from(Error::new(ErrorCode::Internal, "internal error")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_status_and_headers() {
+        let statuses = ErrorCode::ALL.map(|code| {
+            let response = Refusal::from(Error::new(code, "why")).into_response();
+            let status = response.status().as_u16();
+            let headers = response.headers();
+            assert_eq!(
+                headers.contains_key(WWW_AUTHENTICATE),
+                status == 401,
+                "{code:?}"
+            );
+            let again = matches!(status, 429 | 503);
+            assert_eq!(headers.contains_key(RETRY_AFTER), again, "{code:?}");
+            status
+        });
+        assert_eq!(statuses, [401, 401, 403, 404, 400, 413, 429, 409, 503, 500]);
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        for (millis, seconds) in [
+            (0, "1"),
+            (1, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (59_500, "60"),
+        ] {
+            let error = Error::rate_limited(Duration::from_millis(millis));
+            let response = Refusal::from(error).into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], seconds, "{millis}");
+        }
+    }
 }

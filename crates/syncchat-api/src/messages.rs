@@ -1,5 +1,7 @@
 //! Messages: `/api/conversations/{id}/messages` and `/api/messages`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use syncchat_contract::message::Message;
@@ -7,10 +9,12 @@ use syncchat_contract::rest::{
     HistoryQuery, MessageAnswer, MessagesAnswer, PatchMessage, PostMessage,
 };
 use syncchat_contract::scalar::Id;
-use syncchat_core::model::{ConversationId, MessageId};
+use syncchat_core::command::{PageFrom, PageRequest, SendMessage};
+use syncchat_core::metrics::message_rejected;
+use syncchat_core::model::{self, ConversationId, MessageId, MessageView, UserId};
 use syncchat_core::ports::limiter::LimitKind;
 
-use crate::error::Answer;
+use crate::error::{Answer, Refusal};
 use crate::extract::{Body, Caller, PathId, Query, json_response};
 use crate::openapi::{
     AnyCall, BodyNeeded, CallerNeeded, Contradiction, QueryTaken, RightNeeded, ThingNeeded,
@@ -56,13 +60,27 @@ pub(crate) async fn post_message(
     State(api): State<Api>,
     Caller(me): Caller,
     PathId(id): PathId<ConversationId>,
-    Body(body): Body<PostMessage>,
+    body: Result<Body<PostMessage>, Refusal>,
 ) -> Answer {
-    let command = body.command(me, id)?;
-    api.limit(LimitKind::Messages, me).await?;
+    let command = sendable(&api, me, id, body).await;
+    let command = command.inspect_err(|refusal| message_rejected(refusal.code()))?;
+    // From here on the core counts.
     let message = api.chat.send(command).await?;
     let message = Message::fresh(&message);
     json_response(StatusCode::CREATED, &MessageAnswer { message })
+}
+
+/// A message that the core may be asked to send.
+async fn sendable(
+    api: &Api,
+    me: UserId,
+    conversation: ConversationId,
+    body: Result<Body<PostMessage>, Refusal>,
+) -> Result<SendMessage, Refusal> {
+    let Body(body) = body?;
+    let command = body.command(me, conversation)?;
+    api.limit(LimitKind::Messages, me).await?;
+    Ok(command)
 }
 
 /// Changes a message of the caller's own.
@@ -85,8 +103,7 @@ pub(crate) async fn patch_message(
     Body(body): Body<PatchMessage>,
 ) -> Answer {
     let message = api.chat.edit(body.command(me, id)?).await?;
-    let message = Message::fresh(&message);
-    json_response(StatusCode::OK, &MessageAnswer { message })
+    changed_answer(&api, me, message).await
 }
 
 /// Takes back a message of the caller's own: its content goes, its place stays.
@@ -107,6 +124,18 @@ pub(crate) async fn delete_message(
     PathId(id): PathId<MessageId>,
 ) -> Answer {
     let message = api.chat.delete(me, id).await?;
-    let message = Message::fresh(&message);
+    changed_answer(&api, me, message).await
+}
+
+/// A changed message with what the cursors say of it: others may have read it before. The change
+/// is durable, so a read that fails costs only that.
+async fn changed_answer(api: &Api, me: UserId, message: Arc<model::Message>) -> Answer {
+    let just_this = PageRequest::new(PageFrom::After(message.seq.saturating_sub(1)), Some(1))?;
+    let page = api.chat.history(me, message.conversation, just_this).await;
+    let seen = page.ok().and_then(|mut page| page.messages.pop());
+    let view = seen
+        .filter(|view| view.message.id == message.id)
+        .unwrap_or_else(|| MessageView::fresh(message));
+    let message = Message::view(&view);
     json_response(StatusCode::OK, &MessageAnswer { message })
 }

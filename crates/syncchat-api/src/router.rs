@@ -45,8 +45,18 @@ impl Api {
 /// Everything under `/api`. Any other path answers 404 in the contract's words, so the program
 /// routes by prefix.
 pub fn router(api: Api, origins: &CorsOrigins) -> Router {
-    let (router, document) = calls();
-    let router = router
+    let (calls, document) = calls();
+    surround(calls, origins)
+        .layer(Extension(Document::new(&document)))
+        .with_state(api)
+}
+
+/// What happens around every call, and to calls that lead nowhere. The last layer is the outermost.
+fn surround<S: Clone + Send + Sync + 'static>(
+    calls: Router<S>,
+    origins: &CorsOrigins,
+) -> Router<S> {
+    let router = calls
         .fallback(async || Refusal::from(Error::not_found("resource")))
         .method_not_allowed_fallback(async || Refusal::wrong_method())
         .layer(CatchPanicLayer::custom(panicked))
@@ -57,10 +67,7 @@ pub fn router(api: Api, origins: &CorsOrigins) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router
-        .layer(from_fn(middleware::observe))
-        .layer(Extension(Document::new(&document)))
-        .with_state(api)
+    router.layer(from_fn(middleware::observe))
 }
 
 /// Each route with its description: one cannot be added without the other.
@@ -90,4 +97,54 @@ fn calls() -> (Router<Api>, OpenApi) {
         .routes(routes!(messages::patch_message, messages::delete_message))
         .routes(routes!(openapi::get_document))
         .split_for_parts()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use axum::response::Response;
+    use axum::routing::get;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::limits::REQUEST_TIMEOUT;
+
+    async fn call(calls: Router<()>, path: &str) -> (Response<()>, Value) {
+        let router = surround(calls, &CorsOrigins::SameOrigin);
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        (Response::from_parts(parts, ()), body)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_that_tells_nothing() {
+        let calls = Router::new().route("/", get(async || -> &'static str { panic!("secret") }));
+        let (response, body) = call(calls, "/").await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(body["error"]["code"], "internal");
+        assert!(!body.to_string().contains("secret"));
+        assert!(response.headers().contains_key("x-request-id"));
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_takes_too_long_is_unavailable() {
+        let calls = Router::new().route("/", get(std::future::pending::<&'static str>));
+        let begun = (Instant::now(), tokio::time::Instant::now());
+        let (response, body) = call(calls, "/").await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(body["error"]["code"], "unavailable");
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(begun.1.elapsed().as_secs(), REQUEST_TIMEOUT.as_secs());
+        assert!(
+            begun.0.elapsed() < REQUEST_TIMEOUT,
+            "the clock was not paused"
+        );
+    }
 }

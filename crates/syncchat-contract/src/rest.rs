@@ -6,7 +6,7 @@ use syncchat_core::Result;
 use syncchat_core::chat::Page;
 use syncchat_core::command::{EditMessage, MessageDraft, PageFrom, PageRequest, SendMessage};
 use syncchat_core::limits::ATTACHMENTS_MAX;
-use syncchat_core::model::{ConversationId, FileId, MessageId, Seq, Timestamp, UserId};
+use syncchat_core::model::{ConversationId, FileId, MessageId, Timestamp, UserId};
 use syncchat_core::people::ProfileChange;
 use syncchat_core::ports::store::ConversationCursor;
 use utoipa::{IntoParams, ToSchema};
@@ -267,8 +267,8 @@ pub struct ListQuery {
     #[param(value_type = Option<String>)]
     pub cursor: Option<ConversationCursor>,
     /// Conversations on the page.
-    #[param(minimum = 1, maximum = 200, value_type = Option<u64>)]
-    pub limit: Option<usize>,
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u64>,
 }
 
 /// `GET /api/conversations/{id}/messages`: at most one of `before`, `after` and `since`; without
@@ -280,9 +280,9 @@ pub struct HistoryQuery {
     #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u64>,
     /// The messages just before this `seq`.
-    pub before: Option<Seq>,
+    pub before: Option<u64>,
     /// The messages just after this `seq`.
-    pub after: Option<Seq>,
+    pub after: Option<u64>,
     /// The messages written at or after this time.
     #[param(value_type = Option<Time>)]
     pub since: Option<Timestamp>,
@@ -298,8 +298,15 @@ impl FromReader for SearchQuery {
 impl FromReader for ListQuery {
     fn from_reader(mut reader: Reader) -> Result<ListQuery> {
         let cursor = reader.optional("cursor");
-        let limit = reader.optional("limit").map(to_usize);
+        let limit = reader.optional("limit");
         reader.finish(|| Some(ListQuery { cursor, limit }))
+    }
+}
+
+impl ListQuery {
+    /// How many conversations are wanted on the page; the core says how many there may be.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit.map(to_usize)
     }
 }
 
