@@ -127,7 +127,7 @@ mod tests {
         assert!(held(&cache) <= 6_400, "{}", held(&cache));
         assert!(held(&cache) > 3_200, "{}", held(&cache));
         assert_eq!(cache.get(&1), None, "not used for long");
-        assert_eq!(cache.get(&99_999), Some(1 + 99_999 % 3));
+        assert_eq!(cache.get(&99_999), Some(1));
     }
 
     #[test]

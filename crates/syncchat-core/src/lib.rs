@@ -19,9 +19,14 @@ pub mod ports;
 pub mod query;
 pub mod text;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 mod cache;
 mod deadline;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use chat::Chat;
 pub use error::{Error, ErrorCode, Result};

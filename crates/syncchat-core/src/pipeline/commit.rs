@@ -11,10 +11,11 @@
 //! have gone meanwhile; what was accepted is committed and announced all the same.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::doubts::Doubts;
 use super::heads::Heads;
@@ -283,8 +284,10 @@ impl Drop for Turn {
         let mut undone = std::mem::take(&mut self.requests);
         if std::thread::panicking() {
             // What could not be done without a panic is not tried again; those who asked are told.
+            // Something may be durable and not announced.
             undone.clear();
             self.committer.heads.forget(self.conversation);
+            self.committer.doubts.watch(self.conversation, 0);
         }
         let more = {
             let mut queue = self.committer.queue.lock();

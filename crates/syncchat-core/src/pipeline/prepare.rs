@@ -208,10 +208,10 @@ fn refuse(turn: &mut Turn, error: &Error) {
 /// Nobody waits any longer for what is late: it is not written, so that a caller who has given it
 /// up does not see it appear.
 fn refuse_late(turn: &mut Turn) {
-    let late = |request: &mut super::commit::Request| request.age() >= COMMIT_TIMEOUT;
-    if turn.requests.iter_mut().any(|request| late(request)) {
-        for request in turn.requests.extract_if(.., late) {
-            request.answer(Err(Error::unavailable("the write takes too long")));
-        }
+    for request in turn
+        .requests
+        .extract_if(.., |request| request.age() >= COMMIT_TIMEOUT)
+    {
+        request.answer(Err(Error::unavailable("the write takes too long")));
     }
 }

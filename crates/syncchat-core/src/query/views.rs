@@ -59,3 +59,38 @@ fn view(message: Message, audience: &Audience) -> MessageView {
         read_by,
     }
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserId;
+    use crate::ports::store::Cursors;
+    use crate::testing;
+
+    #[test]
+    fn the_sender_is_not_among_the_readers() {
+        let [me, ann, bob] = [1, 2, 3].map(|n| UserId::from_bytes([n; 12]));
+        let cursors = |user, read_seq, delivered_seq| Cursors {
+            user,
+            read_seq,
+            delivered_seq,
+        };
+        let audience = Audience {
+            readers: vec![cursors(me, 9, 9), cursors(ann, 5, 7)],
+            delivered: vec![cursors(me, 9, 9), cursors(ann, 5, 7)],
+        };
+        let shown = |seq, sender| {
+            let message = Message {
+                seq,
+                sender,
+                ..testing::message(ConversationId::generate(), sender, "hi")
+            };
+            let view = view(message, &audience);
+            (view.status, view.read_by)
+        };
+        assert_eq!(shown(5, me), (MessageStatus::Read, vec![ann]));
+        assert_eq!(shown(6, me), (MessageStatus::Delivered, vec![]));
+        assert_eq!(shown(8, me), (MessageStatus::Sent, vec![]));
+        assert_eq!(shown(5, ann), (MessageStatus::Read, vec![me]));
+        assert_eq!(shown(5, bob), (MessageStatus::Read, vec![me, ann]));
+    }
+}

@@ -1,0 +1,380 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::limits::{COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT};
+use crate::model::{FileId, MessageId};
+use crate::ports::fleet::{Fleet, FleetListener};
+use crate::ports::store::ConversationChange;
+use crate::testing::{self, Faults};
+
+fn reply(sender: UserId, id: ConversationId, target: MessageId) -> SendMessage {
+    let draft = MessageDraft {
+        content: "yes".into(),
+        reply_to: Some(target),
+        ..MessageDraft::default()
+    };
+    SendMessage::new(sender, id, draft).expect("a good message")
+}
+
+#[tokio::test]
+async fn a_message_is_durable_and_announced_before_it_is_acknowledged() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    let first = world.say(me, id, " hi\n").await.expect("sent");
+    assert_eq!(short(&world.fleet.take()), ["committed [1]"]);
+    assert_eq!((first.seq, first.ordinal, first.sender), (1, 1, me));
+    assert_eq!(first.content, " hi\n", "as written");
+    assert_eq!(world.store.log_of(id), [(*first).clone()]);
+    let second = world.say(you, id, "ho").await.expect("sent");
+    assert_eq!((second.seq, second.ordinal), (2, 2));
+    assert!(second.created_at >= first.created_at);
+}
+
+#[tokio::test]
+async fn what_one_socket_sends_in_order_is_committed_in_order_and_shares_writes() {
+    let world = World::new(2);
+    let id = world.group(&world.people).await;
+    let rest = world.group(&world.people).await;
+    let me = world.people[0];
+    let before = world.store.calls();
+    let mut sends: Vec<_> = (0..COMMIT_BATCH_MAX * 2)
+        .map(|n| {
+            let home = if n % 10 == 9 { rest } else { id };
+            Box::pin(world.chat.send(send(me, home, &n.to_string())))
+        })
+        .collect();
+    for send in &mut sends {
+        assert!(poll_once(send).is_pending());
+    }
+    let mut last = [0, 0];
+    for (n, send) in sends.into_iter().enumerate() {
+        let message = send.await.expect("sent");
+        let home = usize::from(n % 10 == 9);
+        assert_eq!(message.content, n.to_string());
+        assert_eq!(message.seq, last[home] + 1);
+        last[home] = message.seq;
+    }
+    let calls = world.store.calls() - before;
+    assert!(calls <= 6, "512 messages took {calls} calls");
+}
+
+#[tokio::test]
+async fn a_resend_gets_the_first_result_whoever_is_asked() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    let named = |text| send_named(me, id, text, "x");
+    let first = world.chat.send(named("first")).await.expect("sent");
+    let calls = world.store.calls();
+    let again = world.chat.send(named("second")).await.expect("a resend");
+    assert_eq!(again, first);
+    assert_eq!(world.store.calls(), calls, "from memory");
+    // A node that knows nothing, in a batch with others.
+    let other = world.other_node();
+    let mut sends = [
+        Box::pin(other.chat.send(send(me, id, "a"))),
+        Box::pin(other.chat.send(named("third"))),
+        Box::pin(other.chat.send(send(me, id, "b"))),
+    ];
+    sends
+        .iter_mut()
+        .for_each(|send| assert!(poll_once(send).is_pending()));
+    let [a, resend, b] = sends;
+    assert_eq!(a.await.expect("sent").seq, 2);
+    assert_eq!(resend.await.expect("a resend"), first);
+    assert_eq!(b.await.expect("sent").seq, 3);
+    // Another's name for a message is another name.
+    let theirs = other.chat.send(send_named(you, id, "mine", "x")).await;
+    assert_eq!(theirs.expect("sent").seq, 4);
+    assert_eq!(world.store.log_of(id).len(), 4);
+}
+
+#[tokio::test]
+async fn two_of_the_same_name_at_once_are_one() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    let command = || send_named(me, id, "hi", "x");
+    let (a, b) = tokio::join!(world.chat.send(command()), world.chat.send(command()));
+    assert_eq!(a, b);
+    assert_eq!(world.store.log_of(id).len(), 1);
+}
+
+#[tokio::test]
+async fn a_resend_of_who_was_removed_since_is_still_told_the_truth() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    let first = world
+        .chat
+        .send(send_named(you, id, "hi", "x"))
+        .await
+        .expect("sent");
+    world
+        .chat
+        .remove_participant(me, id, you)
+        .await
+        .expect("removed");
+    let other = world.other_node();
+    assert_eq!(
+        other.chat.send(send_named(you, id, "hi", "x")).await,
+        Ok(first)
+    );
+    assert_eq!(
+        code(other.chat.send(send_named(you, id, "hi", "y")).await),
+        ErrorCode::NotFound
+    );
+}
+
+#[tokio::test]
+async fn who_is_no_member_finds_nothing() {
+    let world = World::new(3);
+    let [me, you, stranger] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    let nowhere = ConversationId::generate();
+    assert_eq!(
+        code(world.say(stranger, id, "hi").await),
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        code(world.say(me, nowhere, "hi").await),
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        world.say(stranger, id, "hi").await,
+        world.say(stranger, nowhere, "hi").await,
+        "no difference tells whether it exists"
+    );
+    assert_eq!(
+        code(world.chat.authorise(stranger, id).await),
+        ErrorCode::NotFound
+    );
+    assert_eq!(world.chat.authorise(me, id).await, Ok(()));
+    assert!(world.fleet.take().is_empty());
+}
+
+#[tokio::test]
+async fn memory_is_not_believed_when_another_node_was_there() {
+    let world = World::new(3);
+    let [me, you, them] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    world.say(me, id, "one").await.expect("sent");
+    world.fleet.take();
+    // Another node writes: this one appends after it, and says how far the log has come.
+    let behind = |sender| vec![testing::message(id, sender, "behind")];
+    world.store.append_behind(id, behind(you), None, you);
+    assert_eq!(world.say(me, id, "three").await.expect("sent").seq, 3);
+    assert_eq!(short(&world.fleet.take()), ["head 2", "committed [3]"]);
+    // Another node adds somebody, who may write here at once.
+    let add = |user, seq| ConversationChange::Add { user, seq };
+    world.store.append_behind(id, behind(me), Some(add), them);
+    assert_eq!(world.say(them, id, "five").await.expect("sent").seq, 5);
+    // Another node removes somebody, who may not.
+    let remove = |user, seq| ConversationChange::Remove { user, seq };
+    world.store.append_behind(id, behind(me), Some(remove), you);
+    assert_eq!(code(world.say(you, id, "never").await), ErrorCode::NotFound);
+    assert_eq!(world.store.log_of(id).len(), 6);
+    assert_eq!(world.store.broken(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_answer_names_a_message_that_the_sender_may_see() {
+    let world = World::new(3);
+    let [me, you, them] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you, them]).await;
+    let elsewhere = world.group(&[me, you]).await;
+    let first = world.say(me, id, "1").await.expect("sent");
+    let foreign = world.say(me, elsewhere, "1").await.expect("sent");
+    world
+        .chat
+        .remove_participant(me, id, them)
+        .await
+        .expect("removed");
+    let missed = world.say(me, id, "3").await.expect("sent");
+    world
+        .chat
+        .add_participant(me, id, them)
+        .await
+        .expect("added");
+    for node in [&world, &world.other_node()] {
+        let answer = |sender, target| node.chat.send(reply(sender, id, target));
+        let answered = answer(you, first.id).await.expect("sent");
+        assert_eq!(answered.reply_to, Some(first.id));
+        assert!(answer(them, first.id).await.is_ok());
+        assert!(answer(them, answered.id).await.is_ok());
+        assert!(answer(you, missed.id).await.is_ok());
+        assert_eq!(
+            field(answer(them, missed.id).await),
+            "replyTo",
+            "they were away"
+        );
+        assert_eq!(field(answer(me, foreign.id).await), "replyTo");
+        assert_eq!(field(answer(me, MessageId::generate()).await), "replyTo");
+    }
+}
+
+#[tokio::test]
+async fn files_are_not_there_yet() {
+    let world = World::new(3);
+    let [me, you, stranger] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    let show = |sender| {
+        let draft = MessageDraft {
+            attachments: vec![FileId::generate()],
+            ..MessageDraft::default()
+        };
+        world
+            .chat
+            .send(SendMessage::new(sender, id, draft).expect("a good message"))
+    };
+    assert_eq!(field(show(me).await), "attachments");
+    assert_eq!(code(show(stranger).await), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_undoes_nothing() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    let mut gone = Box::pin(world.chat.send(send(me, id, "last words")));
+    assert!(poll_once(&mut gone).is_pending());
+    drop(gone);
+    world.chat.drain().await;
+    assert_eq!(world.store.log_of(id).len(), 1);
+    assert_eq!(short(&world.fleet.take()), ["committed [1]"]);
+    assert_eq!(world.say(me, id, "after").await.expect("sent").seq, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stalls_is_waited_for_so_long_and_no_longer() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    world.say(me, id, "1").await.expect("sent");
+    world.store.set_faults(Faults {
+        delay: Duration::from_secs(1_000_000),
+        ..Faults::NONE
+    });
+    let begun = tokio::time::Instant::now();
+    // The second waits behind the first, and is given up without having been written.
+    let (a, b) = tokio::join!(world.say(me, id, "2"), async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.say(me, id, "3").await
+    });
+    assert_eq!(
+        (code(a), code(b)),
+        (ErrorCode::Unavailable, ErrorCode::Unavailable)
+    );
+    assert!(begun.elapsed() <= COMMIT_TIMEOUT + Duration::from_millis(2));
+    world.store.set_faults(Faults::NONE);
+    assert!(world.say(me, id, "4").await.is_ok());
+    let log = world.store.log_of(id);
+    assert!(
+        log.iter().all(|message| message.content != "3"),
+        "late, so not written"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lands_although_nobody_was_told_is_found() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    world.say(me, id, "1").await.expect("sent");
+    world.fleet.take();
+    let late = Faults {
+        land_late: 1.0,
+        late: Duration::from_secs(20),
+        ..Faults::NONE
+    };
+    world.store.set_faults(late);
+    let lost = world.chat.send(send_named(me, id, "2", "x")).await;
+    assert_eq!(code(lost), ErrorCode::Unavailable);
+    world.store.set_faults(Faults::NONE);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(short(&world.fleet.take()), ["head 2"]);
+    let again = world
+        .chat
+        .send(send_named(me, id, "2", "x"))
+        .await
+        .expect("a resend");
+    assert_eq!((again.seq, world.store.log_of(id).len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_refuses_and_comes_back() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    world.store.set_faults(Faults {
+        down: true,
+        ..Faults::NONE
+    });
+    assert_eq!(code(world.say(me, id, "1").await), ErrorCode::Unavailable);
+    assert_eq!(
+        code(world.chat.memberships(me).await),
+        ErrorCode::Unavailable
+    );
+    world.store.set_faults(Faults::NONE);
+    assert_eq!(world.say(me, id, "1").await.expect("sent").seq, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    let mut waiting: Vec<_> = (0..COMMIT_QUEUE_MAX)
+        .map(|_| Box::pin(world.chat.send(send(me, id, "hi"))))
+        .collect();
+    waiting
+        .iter_mut()
+        .for_each(|send| assert!(poll_once(send).is_pending()));
+    assert_eq!(
+        code(world.say(me, id, "one too many").await),
+        ErrorCode::Unavailable
+    );
+    world.chat.drain().await;
+    assert_eq!(world.store.log_of(id).len(), COMMIT_QUEUE_MAX);
+    assert!(world.say(me, id, "room again").await.is_ok());
+}
+
+/// Panics at the first event.
+struct Fragile(AtomicBool);
+
+impl FleetListener for Fragile {
+    fn on_event(&self, _event: &FleetEvent) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a defect elsewhere");
+    }
+
+    fn on_doubt(&self) {}
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_does_not_stop_the_conversation() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    world
+        .fleet
+        .listen(Arc::new(Fragile(AtomicBool::new(false))));
+    assert_eq!(code(world.say(me, id, "1").await), ErrorCode::Unavailable);
+    assert_eq!(world.say(me, id, "2").await.expect("sent").seq, 2);
+    world.chat.drain().await;
+}
