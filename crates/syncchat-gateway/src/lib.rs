@@ -1,1 +1,49 @@
-//! Placeholder replaced by the crate's own text.
+//! Chat on sockets: events up, deliveries down.
+//!
+//! The path of one message, by function names:
+//!
+//! ```text
+//! up     Gateway::event → dispatch::run → events::send_msg::handle → Chat::send
+//!        (comes back: the ack, nothing else)
+//! down   Feed::on_event → Mailbox::post_event → Shard::obey → Machine::handle
+//!        → Desk::deliver → Socket::emit
+//! gap    Desk::fetch → Chat::backfill → Command::Fetched → Machine::handle, and on as above
+//! ```
+//!
+//! Nothing goes from one socket to another: a message sent here comes back down through the fleet,
+//! as one from another node does. Typing and presence go gateway → fleet → gateway and may be lost.
+//!
+//! A node's conversations are spread over a few shards, each a task that owns one delivery machine:
+//! one hot conversation keeps a single shard busy. A socket is in every shard; when it is full, each
+//! shard finds out by itself, and all are told when it has drained.
+//!
+//! Read in this order: [`gateway`], `connect`, `session`, `dispatch`, `events`, then the way down:
+//! `feed`, `shard`, `desk`, `frames`, `hub`.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod connect;
+pub mod gateway;
+mod session;
+mod timers;
+
+mod dispatch;
+mod events;
+
+mod desk;
+mod feed;
+mod frames;
+mod hub;
+mod mailbox;
+mod shard;
+
+mod drain;
+mod presence;
+mod typing;
+
+mod limits;
+pub mod metrics;
+
+pub use gateway::{Config, Gateway, Parts};
+pub use session::Session;

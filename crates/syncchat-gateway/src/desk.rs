@@ -1,0 +1,249 @@
+//! Where a delivery machine's output becomes writes to sockets and questions to the store.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use syncchat_core::model::{ConversationId, Message, MessageId, Seq, UserId};
+use syncchat_delivery::{Outlet, Reason, Verdict};
+use syncchat_engine::{Class, Pushed};
+use syncchat_protocol::Frame;
+
+use crate::frames::{self, Shared};
+use crate::hub::Reader;
+use crate::mailbox::Act;
+use crate::metrics::{self, Deliveries};
+
+/// One shard's outlet, and what it has to remember for it.
+pub(crate) struct Desk {
+    /// Who reads on this node, as far as this shard was told.
+    here: HashMap<UserId, Vec<Reader>>,
+    /// Messages that sockets of this node are sending.
+    origins: HashMap<MessageId, Origin>,
+    /// What sockets are doing besides.
+    acts: HashMap<Act, Reader>,
+    /// Places to read from, each conversation once.
+    pub(crate) fetches: VecDeque<(ConversationId, Seq, usize)>,
+    /// Conversations to compare with their logs.
+    pub(crate) comparison: Option<Vec<ConversationId>>,
+    pub(crate) subscriptions: Vec<ConversationId>,
+    pub(crate) unsubscriptions: Vec<ConversationId>,
+    /// Deliveries since the shard last let others run.
+    pub(crate) delivered: usize,
+    deliveries: Deliveries,
+    /// The message that is being delivered, and to how many so far.
+    counting: Option<(Shared, usize)>,
+}
+
+/// A message on its way up from a socket of this node.
+struct Origin {
+    reader: Reader,
+    fate: Fate,
+}
+
+#[derive(PartialEq)]
+enum Fate {
+    /// It is being committed.
+    Sending,
+    /// The socket was told, in the message's place.
+    Told,
+    /// It was committed, and the socket will be told in the message's place.
+    Due,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Desk {
+        Desk {
+            here: HashMap::new(),
+            origins: HashMap::new(),
+            acts: HashMap::new(),
+            fetches: VecDeque::new(),
+            comparison: None,
+            subscriptions: Vec::new(),
+            unsubscriptions: Vec::new(),
+            delivered: 0,
+            deliveries: Deliveries::new(),
+            counting: None,
+        }
+    }
+
+    /// A socket is here.
+    pub(crate) fn welcome(&mut self, reader: &Reader, user: UserId) {
+        let readers = self.here.entry(user).or_default();
+        if !readers.contains(reader) {
+            readers.push(reader.clone());
+        }
+    }
+
+    /// A socket is gone.
+    pub(crate) fn forget(&mut self, reader: &Reader, user: UserId) {
+        if let Some(readers) = self.here.get_mut(&user) {
+            readers.retain(|other| other != reader);
+            if readers.is_empty() {
+                self.here.remove(&user);
+            }
+        }
+        self.origins.retain(|_, origin| origin.reader != *reader);
+        self.acts.retain(|_, other| other != reader);
+    }
+
+    pub(crate) fn readers_of(&self, user: UserId) -> &[Reader] {
+        self.here.get(&user).map_or(&[], Vec::as_slice)
+    }
+
+    /// A socket is about to send this.
+    pub(crate) fn sending(&mut self, reader: Reader, message: MessageId) {
+        let fate = Fate::Sending;
+        self.origins.insert(message, Origin { reader, fate });
+    }
+
+    /// The socket this was sent from.
+    pub(crate) fn origin(&self, message: MessageId) -> Option<u64> {
+        let origin = self.origins.get(&message)?;
+        Some(origin.reader.number())
+    }
+
+    /// It was not committed, or not under this id.
+    pub(crate) fn unsent(&mut self, message: MessageId) {
+        self.origins.remove(&message);
+    }
+
+    /// It was committed. `next` is what the socket is owed next in the conversation, if it is in
+    /// it: it is told of the message in the message's place, or now if it is past that.
+    pub(crate) fn sent(&mut self, message: &Message, next: Option<Seq>) {
+        let Some(origin) = self.origins.get_mut(&message.id) else {
+            return;
+        };
+        if origin.fate == Fate::Sending && next.is_some_and(|next| next <= message.seq) {
+            origin.fate = Fate::Due;
+            return;
+        }
+        if origin.fate == Fate::Sending {
+            let frame = frames::msg_sent(message);
+            let _ = origin.reader.0.emit(&frame, Class::Essential);
+        }
+        self.origins.remove(&message.id);
+    }
+
+    fn told(&mut self, message: MessageId) {
+        if let Some(origin) = self.origins.get_mut(&message) {
+            match origin.fate {
+                Fate::Sending => origin.fate = Fate::Told,
+                Fate::Told => {}
+                Fate::Due => {
+                    self.origins.remove(&message);
+                }
+            }
+        }
+    }
+
+    /// A socket is about to do this.
+    pub(crate) fn acting(&mut self, act: Act, reader: Reader) {
+        self.acts.insert(act, reader);
+    }
+
+    pub(crate) fn acted(&mut self, act: Act) {
+        self.acts.remove(&act);
+    }
+
+    /// Who does this just now, if it is a socket of this node.
+    pub(crate) fn actor(&self, act: Act) -> Option<Reader> {
+        self.acts.get(&act).cloned()
+    }
+
+    /// Counts what was delivered of the last message.
+    pub(crate) fn count(&mut self) {
+        if let Some((frame, count)) = self.counting.take() {
+            self.deliveries.made(count, frame.0.age());
+        }
+    }
+
+    fn delivered(&mut self, frame: &Shared) {
+        self.delivered += 1;
+        match &mut self.counting {
+            Some((other, count)) if Arc::ptr_eq(&other.0, &frame.0) => *count += 1,
+            _ => {
+                self.count();
+                self.counting = Some((frame.clone(), 1));
+            }
+        }
+    }
+}
+
+impl Outlet<ConversationId, Reader, Shared> for Desk {
+    fn deliver(
+        &mut self,
+        reader: &Reader,
+        _conversation: ConversationId,
+        _seq: Seq,
+        frame: &Shared,
+    ) -> Verdict {
+        let entry = &frame.0;
+        let own = entry.origin.is_some_and(|origin| origin == reader.number());
+        let pushed = match own {
+            true => reader
+                .0
+                .emit(&frames::msg_sent(&entry.message), Class::Reliable),
+            false => reader.0.emit(&entry.received, Class::Reliable),
+        };
+        match pushed {
+            Pushed::Behind => return Verdict::Full,
+            Pushed::Queued => self.delivered(frame),
+            // It is about to be gone.
+            Pushed::Closed | Pushed::Dropped => {}
+        }
+        if own {
+            self.told(entry.message.id);
+        }
+        if let Some(aside) = &entry.aside {
+            let lost = reader.0.emit(aside, Class::Reliable) == Pushed::Behind;
+            metrics::notices_lost("member", usize::from(lost));
+        }
+        match entry.removed() {
+            Some(user) if reader.user() == Some(user) => Verdict::Last,
+            _ => Verdict::Taken,
+        }
+    }
+
+    fn passed(
+        &mut self,
+        _conversation: ConversationId,
+        _seq: Seq,
+        frame: &Shared,
+        added: &mut Vec<Reader>,
+    ) {
+        if let Some(user) = frame.0.added() {
+            added.extend_from_slice(self.readers_of(user));
+        }
+    }
+
+    fn fetch(&mut self, conversation: ConversationId, after: Seq, limit: usize, reason: Reason) {
+        metrics::fetching(reason);
+        self.fetches.push_back((conversation, after, limit));
+    }
+
+    fn compare(&mut self, conversations: Vec<ConversationId>) {
+        self.comparison = Some(conversations);
+    }
+
+    fn subscribe(&mut self, conversation: ConversationId) {
+        metrics::rooms(1.0);
+        self.subscriptions.push(conversation);
+    }
+
+    fn unsubscribe(&mut self, conversation: ConversationId) {
+        metrics::rooms(-1.0);
+        self.unsubscriptions.push(conversation);
+    }
+}
+
+/// Emits what has no place in a log. Returns how many sockets missed it.
+pub(crate) fn tell<'a>(
+    readers: impl Iterator<Item = &'a Reader>,
+    frame: &Frame,
+    class: Class,
+) -> usize {
+    let missed = |pushed| matches!(pushed, Pushed::Behind | Pushed::Dropped);
+    readers
+        .filter(|reader| missed(reader.0.emit(frame, class)))
+        .count()
+}

@@ -1,0 +1,61 @@
+//! The end of a node: goodbyes, spread over the time there is.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use syncchat_contract::payload::ClosingReason;
+use syncchat_engine::DisconnectReason;
+use tokio::time::{Instant, sleep};
+
+use crate::gateway::Gateway;
+use crate::limits::{DRAIN_RETURN_MAX, DRAIN_STEP};
+use crate::session::say_goodbye;
+
+impl Gateway {
+    /// Lets nobody in any more, and closes the connections of all who are here, a few at a time
+    /// over `span`. Each client is told first, and when to come back; they do so in that order, so
+    /// the node that takes them is not run over.
+    ///
+    /// Sockets that belong to nobody are left to the engine.
+    pub async fn drain(&self, span: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        let until = Instant::now() + span;
+        loop {
+            let sockets = self.hub.all();
+            if sockets.is_empty() {
+                break;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let steps = 1 + left.as_millis() / DRAIN_STEP.as_millis();
+            let share = sockets
+                .len()
+                .div_ceil(usize::try_from(steps).unwrap_or(usize::MAX));
+            for (place, socket) in sockets.iter().take(share).enumerate() {
+                say_goodbye(socket, ClosingReason::Draining, spread(place, share));
+                socket.close(DisconnectReason::ServerClose);
+            }
+            if left.is_zero() {
+                break;
+            }
+            sleep(DRAIN_STEP.min(left)).await;
+        }
+        self.presence.all_gone().await;
+    }
+}
+
+/// When the client at this place of so many shall come back.
+fn spread(place: usize, of: usize) -> Duration {
+    let part = (place as u32 + 1) as f64 / of.max(1) as f64;
+    DRAIN_RETURN_MAX.mul_f64(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_come_back_spread_out() {
+        let times: Vec<_> = (0..4).map(|place| spread(place, 4).as_millis()).collect();
+        assert_eq!(times, [500, 1_000, 1_500, 2_000]);
+    }
+}

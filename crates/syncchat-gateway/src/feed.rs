@@ -1,0 +1,138 @@
+//! What the fleet says, given to whom it concerns on this node.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use syncchat_core::model::{ConversationId, UserId};
+use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
+use syncchat_engine::Class;
+
+use crate::desk::tell;
+use crate::frames;
+use crate::gateway::Gateway;
+use crate::hub::{Hub, Joined, Reader};
+use crate::limits::DEAF_COMPARE_INTERVAL;
+use crate::mailbox::{Command, Mailbox};
+use crate::metrics;
+
+/// The mailboxes of all shards, and who is here.
+pub(crate) struct Feed {
+    mailboxes: Vec<Arc<Mailbox>>,
+    hub: Arc<Hub>,
+    gateway: Weak<Gateway>,
+}
+
+impl Feed {
+    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox>>, hub: Arc<Hub>, gateway: Weak<Gateway>) -> Feed {
+        Feed {
+            mailboxes,
+            hub,
+            gateway,
+        }
+    }
+
+    /// The shard of a conversation.
+    pub(crate) fn shard(&self, conversation: ConversationId) -> &Mailbox {
+        &self.mailboxes[self.shard_index(conversation)]
+    }
+
+    /// Which shard a conversation belongs to: ids made one after the other are spread evenly.
+    pub(crate) fn shard_index(&self, conversation: ConversationId) -> usize {
+        let bytes = conversation.bytes();
+        let tail = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        tail as usize % self.mailboxes.len()
+    }
+
+    pub(crate) fn shards(&self) -> &[Arc<Mailbox>] {
+        &self.mailboxes
+    }
+
+    /// Tells every shard.
+    pub(crate) fn post_all(&self, command: impl Fn() -> Command) {
+        for mailbox in &self.mailboxes {
+            mailbox.post(command());
+        }
+    }
+
+    /// While other nodes cannot be heard, the heads of all conversations are compared.
+    pub(crate) async fn compare_while_deaf(self: Arc<Feed>, fleet: Arc<dyn Fleet>) {
+        let mut interval = tokio::time::interval(DEAF_COMPARE_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if !fleet.connected() {
+                self.on_doubt();
+            }
+        }
+    }
+
+    fn joined(&self, user: UserId, joined: &Joined) {
+        let (conversation, seq) = (joined.conversation.id, joined.seq);
+        self.hub.joined(user, joined, |sockets| {
+            if sockets.is_empty() {
+                return;
+            }
+            let after = seq.saturating_sub(1);
+            self.shard(conversation)
+                .post(Command::Joined(user, conversation, after));
+            let frame = frames::conversation_created(&joined.conversation, seq);
+            for socket in sockets {
+                let _ = socket.emit(&frame, Class::Essential);
+            }
+        });
+    }
+}
+
+impl FleetListener for Feed {
+    fn on_event(&self, event: &FleetEvent) {
+        match event {
+            FleetEvent::Joined {
+                user,
+                conversation,
+                seq,
+                ..
+            } => {
+                let (conversation, seq) = (Arc::clone(conversation), *seq);
+                self.joined(*user, &Joined { conversation, seq });
+            }
+            FleetEvent::Presence {
+                watcher,
+                user,
+                status,
+                last_seen,
+            } => {
+                let readers: Vec<_> = self
+                    .hub
+                    .sockets_of(*watcher)
+                    .into_iter()
+                    .map(Reader)
+                    .collect();
+                if !readers.is_empty() {
+                    let frame = frames::presence(*user, *status, *last_seen);
+                    let missed = tell(readers.iter(), &frame, Class::Droppable);
+                    metrics::ephemeral_dropped("presence", missed);
+                }
+            }
+            FleetEvent::Revoked { user, family } => {
+                if let Some(gateway) = self.gateway.upgrade() {
+                    gateway.revoke(*user, *family);
+                }
+            }
+            // A removal is told to its person, and belongs into the conversation's shard.
+            FleetEvent::Parted { conversation, .. } => {
+                self.shard(*conversation)
+                    .post_event(event.clone(), Instant::now());
+            }
+            _ => {
+                if let Topic::Conversation(conversation) = event.topic() {
+                    self.shard(conversation)
+                        .post_event(event.clone(), Instant::now());
+                }
+            }
+        }
+    }
+
+    fn on_doubt(&self) {
+        self.post_all(|| Command::Doubt);
+    }
+}

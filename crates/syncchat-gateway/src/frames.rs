@@ -1,0 +1,197 @@
+//! What goes to sockets, encoded once for all who get it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use syncchat_contract::conversation::{Conversation, SharedConversation};
+use syncchat_contract::events::server;
+use syncchat_contract::message::Message;
+use syncchat_contract::payload::{
+    Authenticated, ClosingReason, ConversationCreated, ConversationUpdated, ErrorMsg, MemberChange,
+    MsgSent, MsgStatus, Presence, Refused, ServerClosing, TokenExpiring, Typing,
+};
+use syncchat_contract::user::User;
+use syncchat_core::Error;
+use syncchat_core::command::CursorKind;
+use syncchat_core::model::{
+    self, ConversationId, PresenceStatus, Seq, SystemEvent, Timestamp, UserId,
+};
+use syncchat_core::ports::fleet::Change;
+use syncchat_protocol::Frame;
+
+/// A message on its way down: one entry of a conversation's log, as frames.
+pub(crate) struct Entry {
+    pub(crate) message: Arc<model::Message>,
+    /// `receive_msg`.
+    pub(crate) received: Frame,
+    /// What is said besides, right after it: `member_added`, `member_removed`.
+    pub(crate) aside: Option<Frame>,
+    /// The socket it was sent from, if that is on this node: it gets `msg_sent` in its place.
+    pub(crate) origin: Option<u64>,
+    /// How old it was when it came here, and when that was.
+    age: Duration,
+    came: Instant,
+}
+
+/// An entry, as the delivery machine keeps it.
+#[derive(Clone)]
+pub(crate) struct Shared(pub(crate) Arc<Entry>);
+
+impl syncchat_delivery::Frame for Shared {
+    fn bytes(&self) -> usize {
+        // The message's own text lives beside its frame.
+        self.0.received.size() + self.0.message.content.len() + size_of::<Entry>()
+    }
+}
+
+impl Entry {
+    /// For a message that came at this moment.
+    pub(crate) fn new(message: &Arc<model::Message>, origin: Option<u64>, came: Instant) -> Entry {
+        Entry {
+            received: event(server::RECEIVE_MSG, &Message::fresh(message)),
+            aside: aside(message),
+            origin,
+            age: Timestamp::now().since(message.created_at),
+            came,
+            message: Arc::clone(message),
+        }
+    }
+
+    /// From accepted to now.
+    pub(crate) fn age(&self) -> Duration {
+        self.age + self.came.elapsed()
+    }
+
+    /// Who is added by it.
+    pub(crate) fn added(&self) -> Option<UserId> {
+        match self.message.event {
+            Some(SystemEvent::Added { user, .. }) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// Who may see nothing after it.
+    pub(crate) fn removed(&self) -> Option<UserId> {
+        match self.message.event {
+            Some(SystemEvent::Removed { user, .. } | SystemEvent::Left { user }) => Some(user),
+            _ => None,
+        }
+    }
+}
+
+fn aside(message: &model::Message) -> Option<Frame> {
+    let (name, by, user) = match *message.event.as_ref()? {
+        SystemEvent::Added { by, user } => (server::MEMBER_ADDED, by, user),
+        SystemEvent::Removed { by, user } => (server::MEMBER_REMOVED, by, user),
+        SystemEvent::Left { user } => (server::MEMBER_REMOVED, user, user),
+        SystemEvent::Renamed { .. } => return None,
+    };
+    let change = MemberChange {
+        conversation_id: message.conversation.into(),
+        user_id: user.into(),
+        by: by.into(),
+        seq: Some(message.seq),
+    };
+    Some(event(name, &change))
+}
+
+pub(crate) fn msg_sent(message: &model::Message) -> Frame {
+    event(server::MSG_SENT, &MsgSent::new(Message::fresh(message)))
+}
+
+/// The name of the event that tells of this change.
+pub(crate) fn change_name(change: Change) -> &'static str {
+    match change {
+        Change::Edited => server::MSG_EDITED,
+        Change::Deleted => server::MSG_DELETED,
+    }
+}
+
+pub(crate) fn msg_changed(message: &model::Message, change: Change) -> Frame {
+    event(change_name(change), &Message::fresh(message))
+}
+
+pub(crate) fn msg_status(
+    conversation: ConversationId,
+    user: UserId,
+    kind: CursorKind,
+    seq: Seq,
+) -> Frame {
+    event(
+        server::MSG_STATUS,
+        &MsgStatus::new(conversation, user, kind, seq),
+    )
+}
+
+pub(crate) fn typing(conversation: ConversationId, user: UserId, typing: bool) -> Frame {
+    let payload = Typing {
+        conversation_id: conversation.into(),
+        user_id: user.into(),
+        typing,
+    };
+    event(server::TYPING, &payload)
+}
+
+pub(crate) fn presence(user: UserId, status: PresenceStatus, last_seen: Timestamp) -> Frame {
+    event(
+        server::PRESENCE,
+        &Presence::new(user, status, Some(last_seen)),
+    )
+}
+
+pub(crate) fn conversation_created(conversation: &model::Conversation, seq: Seq) -> Frame {
+    let payload = ConversationCreated {
+        conversation: Conversation::joined(conversation, seq),
+    };
+    event(server::CONVERSATION_CREATED, &payload)
+}
+
+pub(crate) fn conversation_updated(conversation: &model::Conversation) -> Frame {
+    let payload = ConversationUpdated {
+        conversation: SharedConversation::new(conversation),
+    };
+    event(server::CONVERSATION_UPDATED, &payload)
+}
+
+pub(crate) fn authenticated(user: &model::User, node: &str, expires_at: Timestamp) -> Frame {
+    let payload = Authenticated {
+        user: User::own(user),
+        node,
+        expires_at: expires_at.into(),
+    };
+    event(server::AUTHENTICATED, &payload)
+}
+
+pub(crate) fn token_expiring(expires_at: Timestamp) -> Frame {
+    let payload = TokenExpiring {
+        expires_at: expires_at.into(),
+    };
+    event(server::TOKEN_EXPIRING, &payload)
+}
+
+pub(crate) fn server_closing(reason: ClosingReason, reconnect_in: Duration) -> Frame {
+    let payload = ServerClosing {
+        reason,
+        reconnect_in_ms: u64::try_from(reconnect_in.as_millis()).unwrap_or(u64::MAX),
+    };
+    event(server::SERVER_CLOSING, &payload)
+}
+
+pub(crate) fn error_msg(error: &Error, name: &str, client_msg_id: Option<&str>) -> Frame {
+    let payload = ErrorMsg {
+        error: Refused::new(error).error,
+        event: name,
+        client_msg_id,
+    };
+    event(server::ERROR_MSG, &payload)
+}
+
+fn event<T: Serialize>(name: &str, payload: &T) -> Frame {
+    // Our own names and shapes can always be written; should one not be, the client gets nothing
+    // it could mistake for something.
+    Frame::event(name, payload).unwrap_or_else(|error| {
+        tracing::error!(%error, name, "event cannot be encoded");
+        Frame::noop()
+    })
+}

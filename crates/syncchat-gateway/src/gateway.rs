@@ -1,0 +1,212 @@
+//! The application on the engine: what it is made of, and what the engine calls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::available_parallelism;
+
+use parking_lot::Mutex;
+use serde_json::value::RawValue;
+use syncchat_core::ports::fleet::{Fleet, Presence};
+use syncchat_core::ports::limiter::Limiter;
+use syncchat_core::ports::store::AccountStore;
+use syncchat_core::{Chat, People};
+use syncchat_delivery::Config as DeliveryConfig;
+use syncchat_engine::{
+    AckArgs, ConnectError, DisconnectReason, Event, Handler, Handshake, Refusal, Socket,
+};
+use syncchat_identity::Identity;
+use tokio::task::AbortHandle;
+
+use crate::feed::Feed;
+use crate::hub::{Client, Hub, Reader};
+use crate::limits::{PRESENCE_LANES, SHARDS_MAX};
+use crate::mailbox::{Command, Mailbox};
+use crate::presence::PresenceKeeper;
+use crate::session::{Deadline, Session};
+use crate::shard::Shard;
+use crate::timers::Timers;
+use crate::typing::TypingKeeper;
+use crate::{dispatch, metrics};
+
+/// What a gateway is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The rules, and the log of each conversation.
+    pub chat: Arc<Chat>,
+    /// Profiles, for `authenticated` and `presence`.
+    pub people: Arc<People>,
+    /// Whose a token is.
+    pub identity: Arc<Identity>,
+    /// Where presence is kept for when the fleet forgets.
+    pub accounts: Arc<dyn AccountStore>,
+    /// What other nodes say.
+    pub fleet: Arc<dyn Fleet>,
+    /// Who is online.
+    pub presence: Arc<dyn Presence>,
+    /// Who asks too often.
+    pub limiter: Arc<dyn Limiter>,
+}
+
+/// Settings of a gateway.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node's name, told to clients in `authenticated`.
+    pub node_id: String,
+    /// The dials of delivery; of each shard, so bounds of bytes and rooms are divided first.
+    pub delivery: DeliveryConfig,
+}
+
+/// Chat on sockets. Made by [`Gateway::start`], given to an engine.
+pub struct Gateway {
+    pub(crate) parts: Parts,
+    pub(crate) config: Config,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) typing: Arc<TypingKeeper>,
+    pub(crate) presence: Arc<PresenceKeeper>,
+    pub(crate) deadlines: Arc<Timers<Deadline>>,
+    pub(crate) draining: AtomicBool,
+    /// For tasks that outlive the call that starts them.
+    pub(crate) me: Weak<Gateway>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Gateway {
+    /// Makes a gateway, has it listen to the fleet, and starts its tasks. To be called inside a
+    /// tokio runtime, once for each fleet.
+    pub fn start(parts: Parts, config: Config) -> Arc<Gateway> {
+        let shards = available_parallelism().map_or(1, |n| n.get().min(SHARDS_MAX));
+        let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::new())).collect();
+        let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| {
+            let hub = Arc::new(Hub::new(Arc::clone(&parts.fleet)));
+            let feed = Feed::new(mailboxes.clone(), Arc::clone(&hub), me.clone());
+            Gateway {
+                typing: Arc::new(TypingKeeper::new(Arc::clone(&parts.fleet))),
+                presence: Arc::new(PresenceKeeper::new(&parts, Arc::clone(&hub))),
+                feed: Arc::new(feed),
+                hub,
+                config,
+                parts,
+                deadlines: Arc::new(Timers::new()),
+                draining: AtomicBool::new(false),
+                me: me.clone(),
+                tasks: Mutex::default(),
+            }
+        });
+        gateway.start_tasks(mailboxes);
+        let listener = Arc::clone(&gateway.feed);
+        gateway.parts.fleet.listen(listener);
+        gateway
+    }
+
+    fn start_tasks(&self, mailboxes: Vec<Arc<Mailbox>>) {
+        let config = DeliveryConfig {
+            ring_bytes: self.config.delivery.ring_bytes / mailboxes.len(),
+            lingering_rooms: self.config.delivery.lingering_rooms / mailboxes.len(),
+            ..self.config.delivery.clone()
+        };
+        for mailbox in mailboxes {
+            let (chat, fleet) = (Arc::clone(&self.parts.chat), Arc::clone(&self.parts.fleet));
+            let shard = Shard::new(config.clone(), mailbox, chat, fleet);
+            self.keep(tokio::spawn(shard.run()).abort_handle());
+        }
+        let fleet = Arc::clone(&self.parts.fleet);
+        let feed = Arc::clone(&self.feed).compare_while_deaf(fleet);
+        self.keep(tokio::spawn(feed).abort_handle());
+        let typing = Arc::clone(&self.typing).run();
+        self.keep(tokio::spawn(typing).abort_handle());
+        for lane in 0..PRESENCE_LANES {
+            let lane = Arc::clone(&self.presence).run(lane);
+            self.keep(tokio::spawn(lane).abort_handle());
+        }
+        let departed = Arc::clone(&self.presence).watch_departed();
+        self.keep(tokio::spawn(departed).abort_handle());
+        let (me, deadlines) = (self.me.clone(), Arc::clone(&self.deadlines));
+        let deadlines = async move {
+            loop {
+                let deadline = deadlines.next().await;
+                if let Some(gateway) = me.upgrade() {
+                    gateway.is_due(deadline);
+                }
+            }
+        };
+        self.keep(tokio::spawn(deadlines).abort_handle());
+    }
+
+    fn keep(&self, task: AbortHandle) {
+        self.tasks.lock().push(task);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// A socket is no longer in the hub under this person.
+    pub(crate) fn forget(&self, socket: &Client, user: syncchat_core::model::UserId) {
+        let left = self.hub.leave(user, socket, |last| {
+            let reader = Reader(socket.clone());
+            self.feed.post_all(|| Command::Gone(reader.clone(), user));
+            if last {
+                self.presence.has_gone(user);
+            }
+        });
+        if left && socket.data().has_entered() {
+            metrics::authenticated(-1.0);
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+    }
+}
+
+impl Handler for Gateway {
+    type Data = Session;
+
+    async fn admit(&self, handshake: &Handshake) -> Result<(), Refusal> {
+        self.may_begin(handshake).await
+    }
+
+    fn has_namespace(&self, namespace: &str) -> bool {
+        namespace == "/"
+    }
+
+    async fn connect(
+        &self,
+        _handshake: &Arc<Handshake>,
+        _namespace: &str,
+        auth: Option<&RawValue>,
+    ) -> Result<Session, ConnectError> {
+        self.receive(auth).await
+    }
+
+    fn connected(&self, socket: &Socket<Gateway>) {
+        self.let_in(socket);
+    }
+
+    async fn event(&self, socket: &Socket<Gateway>, event: Event) -> Option<AckArgs> {
+        dispatch::run(self, socket, event).await
+    }
+
+    fn drained(&self, socket: &Socket<Gateway>) {
+        // Before it has entered it is held, and drained by entering.
+        if socket.data().has_entered() {
+            let reader = Reader(socket.clone());
+            self.feed.post_all(|| Command::Drained(reader.clone()));
+        }
+    }
+
+    fn disconnected(&self, socket: &Socket<Gateway>, reason: DisconnectReason) {
+        let session = socket.data();
+        let registered = session.leave();
+        self.end_lease(socket);
+        // Dropping it ends what it hears of.
+        drop(session.take_entrance());
+        if let Some(user) = registered {
+            self.forget(socket, user);
+            tracing::debug!(socket = socket.id(), %user, reason = reason.as_str(), "socket has left");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Every bound of the gateway, with its unit, its reason and what happens at it.
+
+use std::time::Duration;
+
+/// From CONNECT without a token to `authenticate`. Then: disconnected.
+pub(crate) const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
+/// `token_expiring` comes so long before the end, or at once if less is left.
+pub(crate) const TOKEN_WARNING: Duration = Duration::from_secs(60);
+/// How long a socket with a good token may wait for a store that is away. Then its connection is
+/// closed, and the client comes back later, here or elsewhere.
+pub(crate) const ENTRANCE_WAIT: Duration = Duration::from_secs(30);
+/// Between two tries to let such a socket in.
+pub(crate) const ENTRANCE_RETRY: Duration = Duration::from_millis(500);
+/// `reconnectInMs` when a store that is away is the cause.
+pub(crate) const RETURN_AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// Shards at most, however many processors there are: each knows every socket.
+pub(crate) const SHARDS_MAX: usize = 16;
+/// Events of the fleet that wait for one shard. Beyond it they are dropped and counted, and the
+/// shard compares all heads: messages are found in the store, what has no `seq` is lost.
+pub(crate) const EVENTS_WAITING_MAX: usize = 20_000;
+/// Deliveries of a shard before other tasks, those that write to sockets among them, get a turn.
+pub(crate) const DELIVERIES_PER_TURN: usize = 1_000;
+/// Commands of a shard before the same.
+pub(crate) const COMMANDS_PER_TURN: usize = 256;
+/// Conversations in one read of missing messages.
+pub(crate) const FETCH_ROOMS: usize = 16;
+/// Such reads of one shard at once. More rooms wait, each once.
+pub(crate) const FETCHES_AT_ONCE: usize = 4;
+/// How often all heads are compared while other nodes cannot be heard: with the time a comparison
+/// and a fetch take, messages still arrive within the contract's 2 s.
+pub(crate) const DEAF_COMPARE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Typing ends by itself after so long without a word of it.
+pub(crate) const TYPING_SPAN: Duration = Duration::from_secs(6);
+/// A client that goes on typing is passed on again after so long, for those who came meanwhile or
+/// lost it; not more often.
+pub(crate) const TYPING_REPEAT: Duration = Duration::from_secs(3);
+/// People typing on this node at once. Beyond it typing is not passed on, and counted.
+pub(crate) const TYPING_MAX: usize = 50_000;
+
+/// From a person's last socket to `offline`: a reconnect in between is not seen by anybody.
+pub(crate) const PRESENCE_GRACE: Duration = Duration::from_secs(2);
+/// People told of a change of presence. Others see it when they ask.
+pub(crate) const PRESENCE_WATCHERS_MAX: usize = 500;
+/// People whose presence is being changed at once; others wait their turn.
+pub(crate) const PRESENCE_LANES: usize = 8;
+/// Changes that wait in one lane before those in it are no longer told to others, only noted.
+pub(crate) const PRESENCE_TOLD_MAX: usize = 500;
+/// How often the fleet is asked for people whose node died.
+pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a drain closes some sockets.
+pub(crate) const DRAIN_STEP: Duration = Duration::from_millis(100);
+/// `reconnectInMs` of a drain is spread up to here, so that clients do not come back in step.
+pub(crate) const DRAIN_RETURN_MAX: Duration = Duration::from_secs(2);
+/// `Retry-After` for handshakes while draining.
+pub(crate) const DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);

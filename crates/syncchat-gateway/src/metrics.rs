@@ -1,0 +1,128 @@
+//! Names, units and help of what the gateway measures.
+
+use std::time::Duration;
+
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use syncchat_delivery::Reason;
+
+/// Messages handed to sockets, each socket counted.
+pub const DELIVERIES: &str = "syncchat_deliveries_total";
+/// From accepted to handed to a socket, of each delivery.
+pub const DELIVERY_SECONDS: &str = "syncchat_delivery_seconds";
+/// Gaps in what the fleet said that were closed from the store.
+pub const GAPS: &str = "syncchat_backplane_gaps_total";
+/// Messages read from the store to close gaps and to refill sockets.
+pub const BACKFILLED: &str = "syncchat_backfilled_messages_total";
+/// Reads of missing messages that failed; they are tried again.
+pub const BACKFILLS_FAILED: &str = "syncchat_backfills_failed_total";
+/// Refills of sockets that were behind, by pages of the store.
+pub const REFILLS: &str = "syncchat_refills_total";
+/// Events other than messages that a socket missed because it was behind, by event.
+pub const NOTICES_LOST: &str = "syncchat_notices_lost_total";
+/// Typing and presence that was dropped, by event.
+pub const EPHEMERAL_DROPPED: &str = "syncchat_ephemeral_dropped_total";
+/// Events of the fleet that a shard had no room for.
+pub const FEED_DROPPED: &str = "syncchat_feed_dropped_total";
+/// Events from clients, by event and result.
+pub const EVENTS: &str = "syncchat_events_total";
+/// Sockets that belong to somebody.
+pub const AUTHENTICATED: &str = "syncchat_authenticated_sockets";
+/// Conversations that some socket of this node reads, or did a moment ago.
+pub const ROOMS: &str = "syncchat_rooms";
+
+/// Tells the recorder what the names mean. Call once, after it was installed.
+pub fn describe() {
+    const COUNTERS: [(&str, &str); 9] = [
+        (DELIVERIES, "messages handed to sockets"),
+        (GAPS, "gaps in the backplane closed from the store"),
+        (BACKFILLED, "messages read to close gaps and refill sockets"),
+        (BACKFILLS_FAILED, "reads of missing messages that failed"),
+        (REFILLS, "pages read for sockets that were behind"),
+        (NOTICES_LOST, "events missed by sockets that were behind"),
+        (EPHEMERAL_DROPPED, "typing and presence dropped"),
+        (FEED_DROPPED, "fleet events a shard had no room for"),
+        (EVENTS, "events from clients, by event and result"),
+    ];
+    for (name, help) in COUNTERS {
+        describe_counter!(name, Unit::Count, help);
+    }
+    describe_histogram!(
+        DELIVERY_SECONDS,
+        Unit::Seconds,
+        "from accepted to handed to a socket"
+    );
+    describe_gauge!(
+        AUTHENTICATED,
+        Unit::Count,
+        "sockets that belong to somebody"
+    );
+    describe_gauge!(ROOMS, Unit::Count, "conversations read on this node");
+}
+
+/// What is counted for each delivery: looked up once.
+pub(crate) struct Deliveries {
+    count: Counter,
+    seconds: Histogram,
+}
+
+impl Deliveries {
+    pub(crate) fn new() -> Deliveries {
+        Deliveries {
+            count: counter!(DELIVERIES),
+            seconds: histogram!(DELIVERY_SECONDS),
+        }
+    }
+
+    /// So many sockets were handed a message of this age.
+    pub(crate) fn made(&self, count: usize, age: Duration) {
+        self.count.increment(count as u64);
+        self.seconds.record_many(age, count);
+    }
+}
+
+pub(crate) fn fetching(reason: Reason) {
+    let name = match reason {
+        Reason::Gap => GAPS,
+        Reason::Behind => REFILLS,
+    };
+    counter!(name).increment(1);
+}
+
+pub(crate) fn backfilled(messages: usize) {
+    counter!(BACKFILLED).increment(messages as u64);
+}
+
+pub(crate) fn backfill_failed() {
+    counter!(BACKFILLS_FAILED).increment(1);
+}
+
+pub(crate) fn notices_lost(event: &'static str, count: usize) {
+    if count > 0 {
+        counter!(NOTICES_LOST, "event" => event).increment(count as u64);
+    }
+}
+
+pub(crate) fn ephemeral_dropped(event: &'static str, count: usize) {
+    if count > 0 {
+        counter!(EPHEMERAL_DROPPED, "event" => event).increment(count as u64);
+    }
+}
+
+pub(crate) fn feed_dropped() {
+    counter!(FEED_DROPPED).increment(1);
+}
+
+pub(crate) fn event(event: &'static str, result: &'static str) {
+    counter!(EVENTS, "event" => event, "result" => result).increment(1);
+}
+
+pub(crate) fn authenticated(change: f64) {
+    gauge!(AUTHENTICATED).increment(change);
+}
+
+pub(crate) fn rooms(change: f64) {
+    gauge!(ROOMS).increment(change);
+}
