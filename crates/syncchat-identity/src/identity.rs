@@ -135,12 +135,15 @@ impl Identity {
         let hash = account
             .as_ref()
             .map(|account| account.password_hash.clone());
-        if let (true, Some(account)) = (slot.verify(password, hash).await?, account) {
+        let verdict = slot.verify(password, hash).await?;
+        if let (true, Some(account)) = (verdict.fits(), account) {
+            verdict.release();
             return self.begin(account.user).await;
         }
         // The failure is counted; a bucket that is empty by now changes nothing for this caller.
         let _ = self.limiter.take(LimitKind::Logins, &address).await;
         let _ = self.limiter.take(LimitKind::Logins, &target).await;
+        verdict.release();
         ::metrics::counter!(metrics::LOGINS_FAILED).increment(1);
         Err(Error::new(
             ErrorCode::Unauthorized,

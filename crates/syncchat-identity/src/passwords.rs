@@ -45,8 +45,29 @@ pub struct Passwords {
 pub struct Slot {
     cost: u32,
     dummy: Arc<str>,
-    /// Given back when the hash is done, even if nobody waits for it any more.
-    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    permits: Permits,
+}
+
+/// Given back when the hash is done, even if nobody waits for it any more.
+type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// Whether a password fitted.
+pub struct Verdict {
+    fits: bool,
+    permits: Permits,
+}
+
+impl Verdict {
+    /// Whether it fitted.
+    pub fn fits(&self) -> bool {
+        self.fits
+    }
+
+    /// Lets the next one have the core. A failure is counted before, so that the next guess meets
+    /// a limit that knows of this one.
+    pub fn release(self) {
+        drop(self.permits);
+    }
 }
 
 impl Passwords {
@@ -96,7 +117,8 @@ impl Slot {
     /// # Errors
     /// `internal`, if the system has no random bytes.
     pub async fn hash(self, password: String) -> Result<String> {
-        self.run(move |cost, _| bcrypt::hash(password, cost)).await
+        let work = move |cost, _: &str| bcrypt::hash(password, cost);
+        self.run(work).await.map(|(hash, _)| hash)
     }
 
     /// Whether the password fits the hash. Takes as long when there is no hash, or when the
@@ -104,9 +126,9 @@ impl Slot {
     ///
     /// # Errors
     /// `internal`, if the thread died.
-    pub async fn verify(self, password: String, hash: Option<String>) -> Result<bool> {
+    pub async fn verify(self, password: String, hash: Option<String>) -> Result<Verdict> {
         let possible = check(&password).is_ok();
-        self.run(move |_, dummy| {
+        let work = move |_, dummy: &str| {
             let (hash, possible) = match &hash {
                 Some(hash) => (hash.as_str(), possible),
                 None => (dummy, false),
@@ -116,19 +138,19 @@ impl Slot {
                 // A damaged hash fits nothing, and is as slow as any.
                 Err(_) => bcrypt::verify(&password, dummy).map(|_| false),
             }
-        })
-        .await
+        };
+        let (fits, permits) = self.run(work).await?;
+        Ok(Verdict { fits, permits })
     }
 
     async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(u32, &str) -> bcrypt::BcryptResult<T> + Send + 'static,
-    ) -> Result<T> {
+    ) -> Result<(T, Permits)> {
         let began = Instant::now();
         let done = tokio::task::spawn_blocking(move || {
             let result = work(self.cost, &self.dummy);
-            drop(self.permits);
-            result
+            result.map(|value| (value, self.permits))
         })
         .await;
         ::metrics::histogram!(metrics::PASSWORD_SECONDS).record(began.elapsed());
@@ -156,5 +178,66 @@ fn busy() -> Error {
     Error {
         retry_after: Some(PASSWORDS_RETRY_AFTER),
         ..Error::unavailable("too many log-ins at once")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bcrypt::HashParts;
+
+    #[test]
+    fn the_dummy_costs_what_a_real_hash_costs() {
+        for cost in [4, 10, 12, 15] {
+            let dummy: HashParts = Passwords::new(cost).dummy.parse().unwrap();
+            assert_eq!(dummy.get_cost(), cost);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_hash_fits_nothing() {
+        let passwords = Passwords::with_slots(4, 1, 0);
+        for hash in ["", "$2b$04$", "not a hash"] {
+            let slot = passwords.slot().await.unwrap();
+            let fits = slot.verify("password".into(), Some(hash.into())).await;
+            assert!(!fits.unwrap().fits(), "{hash}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded_and_says_when_to_come_back() {
+        let passwords = Arc::new(Passwords::with_slots(4, 1, 1));
+        let running = passwords.slot().await.unwrap();
+        let waiting = tokio::spawn({
+            let passwords = Arc::clone(&passwords);
+            async move { passwords.slot().await.map(|_| ()) }
+        });
+        while passwords.admitted.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let error = passwords.slot().await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert_eq!(error.retry_after, Some(PASSWORDS_RETRY_AFTER));
+        assert!(running.hash("password".into()).await.is_ok());
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+        assert!(passwords.slot().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_left_gives_its_place_back() {
+        let passwords = Passwords::with_slots(4, 1, 0);
+        let slot = passwords.slot().await.unwrap();
+        let hashing = tokio::spawn(slot.hash("password".into()));
+        hashing.abort();
+        let _ = hashing.await;
+        // The thread may still hash; its place comes back when it is done.
+        let back = async {
+            while passwords.slot().await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), back)
+            .await
+            .unwrap();
     }
 }

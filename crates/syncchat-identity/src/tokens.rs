@@ -83,8 +83,10 @@ impl Tokens {
     /// Tokens that live for `ttl`; `first` signs, it and `others` verify.
     pub fn new(first: &Secret, others: &[Secret], ttl: Duration) -> Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
-        // Expiry is checked by `verify`: to the second, without leeway, after the signature.
+        // Expiry is checked by `verify`: without leeway, after the signature, and so that a
+        // fraction or a number below zero is read like any other.
         validation.validate_exp = false;
+        validation.required_spec_claims.clear();
         validation.validate_nbf = true;
         validation.validate_aud = false;
         validation.leeway = 0;
