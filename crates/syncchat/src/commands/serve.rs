@@ -1,0 +1,152 @@
+//! `syncchat serve`: runs a node, from the first check to the last goodbye.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncchat_core::ports::store::{Store, StoreError};
+use syncchat_engine::DisconnectReason;
+use syncchat_identity::Identity;
+use syncchat_identity::limits::EXPIRED_TOKENS_BATCH;
+use tokio::time::{sleep, timeout};
+
+use super::Failure;
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::connections::{Room, raise_descriptor_limit};
+use crate::health::{Health, Phase};
+use crate::limits::{
+    COMMITS_END_TIMEOUT, MIGRATE_RETRY, REQUESTS_END_TIMEOUT, SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
+};
+use crate::listeners::{Connections, bind};
+use crate::public::Public;
+use crate::shutdown::Signals;
+use crate::wiring::{self, Node};
+use crate::{cli, metrics};
+
+/// Runs until it is told to stop, and then until everybody was told goodbye.
+///
+/// # Errors
+/// The node cannot start.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    let recorder = metrics::start(&config.node_id)?;
+    let listener = bind("--listen", config.listen)?;
+    let address = listener.local_addr()?;
+    let admin_listener = config
+        .admin_listen
+        .map(|address| bind("--admin-listen", address))
+        .transpose()?;
+    let room = room(&config);
+    let node = wiring::build(&config, room.sessions).await?;
+
+    let health = Health::new();
+    tokio::spawn(metrics::keep_up(recorder.clone()));
+    let admin = Connections::new();
+    if let Some(listener) = admin_listener {
+        let health = Arc::clone(&health);
+        let metrics = recorder;
+        admin.serve(listener, Arc::new(Admin { health, metrics }));
+    }
+    let public = Connections::new();
+    let behind = Public {
+        engine: node.engine.clone(),
+        api: node.api.clone(),
+        health: Arc::clone(&health),
+        trusted_proxies: config.trusted_proxies.clone(),
+        room,
+    };
+    public.serve(listener, Arc::new(behind));
+
+    tokio::select! {
+        migrated = migrate(node.store.as_ref()) => migrated?,
+        signal = signals.next() => {
+            tracing::info!(signal, "told to stop before the store was ready");
+            return Ok(());
+        }
+    }
+    tokio::spawn(Arc::clone(&health).watch_store(Arc::clone(&node.store)));
+    tokio::spawn(sweep(Arc::clone(&node.identity)));
+    health.enter(Phase::Serving);
+    tracing::info!(%address, node = config.node_id, store = node.store.kind(), sessions = room.sessions, "ready");
+    cli::say(format_args!("syncchat listening on http://{address}"))?;
+
+    let signal = signals.next().await;
+    tracing::info!(signal, "draining");
+    signals.end_at_next();
+    drain(&node, &health, &public, config.drain).await;
+    tracing::info!("drained");
+    Ok(())
+}
+
+fn room(config: &Config) -> Room {
+    let descriptors = raise_descriptor_limit();
+    let fit = Room::new(descriptors, None).sessions;
+    let room = Room::new(descriptors, config.max_connections);
+    if room.sessions > fit {
+        tracing::warn!(
+            sessions = room.sessions,
+            fit,
+            descriptors,
+            "more connections allowed than this process may have files open"
+        );
+    }
+    room
+}
+
+/// Brings the store to this version's schema; waits for a store that does not answer yet.
+async fn migrate(store: &dyn Store) -> Result<(), StoreError> {
+    loop {
+        match store.migrate().await {
+            Ok(done) => {
+                for line in done {
+                    tracing::info!(%line, "store migrated");
+                }
+                return Ok(());
+            }
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::warn!(%error, "waiting for the store");
+                sleep(MIGRATE_RETRY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Deletes expired refresh tokens again and again. Runs until it is dropped.
+async fn sweep(identity: Arc<Identity>) {
+    loop {
+        match identity.sweep().await {
+            Ok(EXPIRED_TOKENS_BATCH) => continue,
+            Ok(deleted) => tracing::debug!(deleted, "expired refresh tokens swept"),
+            Err(error) => tracing::warn!(%error, "expired refresh tokens not swept"),
+        }
+        sleep(SWEEP_INTERVAL).await;
+    }
+}
+
+/// Sockets first, spread over `spread`; then requests under way; then what was accepted.
+async fn drain(node: &Node, health: &Health, public: &Connections, spread: Duration) {
+    health.enter(Phase::Draining);
+    node.gateway.drain(spread).await;
+    // Those that belonged to nobody yet.
+    node.engine
+        .close_some(usize::MAX, DisconnectReason::ServerClose);
+    if timeout(SESSIONS_END_TIMEOUT, node.engine.closed())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            left = node.engine.sessions(),
+            "sessions that did not end were cut off"
+        );
+    }
+    if timeout(REQUESTS_END_TIMEOUT, public.close()).await.is_err() {
+        tracing::warn!("requests still under way were cut off");
+    }
+    if timeout(COMMITS_END_TIMEOUT, node.chat.drain())
+        .await
+        .is_err()
+    {
+        tracing::error!("not everything accepted was committed in time");
+    }
+}

@@ -1,0 +1,367 @@
+//! The settings of a node, checked. Libraries get plain structs from here and never read the
+//! environment themselves.
+
+pub mod network;
+pub mod secrets;
+pub mod settings;
+pub mod sources;
+pub mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use syncchat_core::ports::limiter::LimiterRates;
+use syncchat_identity::limits::{BCRYPT_COST_MAX, BCRYPT_COST_MIN};
+
+use network::Network;
+use secrets::{SecretUrl, SigningSecrets};
+use settings::{Fallback, SETTINGS};
+use sources::{ConfigError, Sources};
+use values::Parsed;
+
+/// Where a generated signing secret is kept, from the working directory.
+const GENERATED_SECRET: &str = "data/jwt-secret";
+
+/// Everything an operator can decide. See [`SETTINGS`] for the meanings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Sockets, REST and the page.
+    pub listen: SocketAddr,
+    /// Metrics and health; `None`: nowhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// This node's name.
+    pub node_id: String,
+    /// Which store.
+    pub store: SecretUrl,
+    /// The folder for uploads.
+    pub files: PathBuf,
+    /// What signs access tokens.
+    pub signing: SigningSecrets,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Life of a refresh token.
+    pub refresh_ttl: Duration,
+    /// Foreign origins that may call.
+    pub cors_origins: AllowedOrigins,
+    /// Proxies whose word about the client counts.
+    pub trusted_proxies: Vec<Network>,
+    /// Engine.IO's ping.
+    pub ping_interval: Duration,
+    /// Engine.IO's pong.
+    pub ping_timeout: Duration,
+    /// Bytes of one Engine.IO message.
+    pub max_payload: usize,
+    /// Sessions at once; `None`: as many as there are file descriptors for.
+    pub max_connections: Option<usize>,
+    /// Bytes queued for one socket.
+    pub outbound_limit: usize,
+    /// How long a socket may take nothing.
+    pub slow_timeout: Duration,
+    /// Rate limits.
+    pub rates: LimiterRates,
+    /// bcrypt's cost.
+    pub bcrypt_cost: u32,
+    /// How long goodbyes are spread.
+    pub drain: Duration,
+    /// How logs look; `None`: as fits the place they go to.
+    pub log_format: Option<LogFormat>,
+    /// Which logs.
+    pub log_level: String,
+}
+
+/// From which pages of the web a browser may call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AllowedOrigins {
+    /// Our own.
+    #[default]
+    Same,
+    /// Any.
+    Any,
+    /// These, besides our own.
+    List(Vec<String>),
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people, with colours.
+    Pretty,
+    /// For programs, one JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks every setting. Touches no network; reads the files that secrets were
+    /// given by.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn read(sources: &Sources) -> Result<Config, ConfigError> {
+        let reader = Reader { sources };
+        reader.only("roles", &["all"])?;
+        reader.only("backplane", &["local"])?;
+        reader.only("events", &["none"])?;
+        let second_to = |most| values::duration_in("1s", most);
+        let tick_to_hour = || values::duration_in("100ms", "1h");
+        Ok(Config {
+            listen: reader.value("listen", values::address)?,
+            admin_listen: reader.value("admin-listen", values::address_or_off)?,
+            node_id: reader
+                .optional("node-id", values::node_id)?
+                .unwrap_or_else(generated_node_id),
+            store: SecretUrl::new(reader.value("store", store_url)?),
+            files: reader.value("files", files_folder)?,
+            signing: secrets::signing_secrets(sources, "jwt-secret", GENERATED_SECRET.into())?,
+            access_ttl: reader.value("access-ttl", second_to("30d"))?,
+            refresh_ttl: reader.value("refresh-ttl", second_to("3650d"))?,
+            cors_origins: reader
+                .optional("cors-origins", values::origins)?
+                .unwrap_or_default(),
+            trusted_proxies: reader.value("trusted-proxies", values::networks)?,
+            ping_interval: reader.value("ping-interval", tick_to_hour())?,
+            ping_timeout: reader.value("ping-timeout", tick_to_hour())?,
+            max_payload: reader.value("max-payload", values::size_in("128", "64MiB"))?,
+            max_connections: reader
+                .optional("max-connections", values::number_in(1, 10_000_000))?
+                .map(|number| number as usize),
+            outbound_limit: reader.value("outbound-limit", values::size_in("1KiB", "1GiB"))?,
+            slow_timeout: reader.value("slow-timeout", tick_to_hour())?,
+            rates: LimiterRates {
+                messages: reader.value("rate-messages", values::rate)?,
+                requests: reader.value("rate-requests", values::rate)?,
+                handshakes: reader.value("rate-handshakes", values::rate)?,
+                registrations: reader.value("rate-registrations", values::rate)?,
+                logins: reader.value("rate-logins", values::rate)?,
+            },
+            bcrypt_cost: reader.value(
+                "bcrypt-cost",
+                values::number_in(BCRYPT_COST_MIN, BCRYPT_COST_MAX),
+            )?,
+            drain: reader.value("drain", values::duration_in("0s", "1h"))?,
+            log_format: reader.optional("log-format", log_format)?,
+            log_level: reader.value("log-level", log_level)?,
+        })
+    }
+}
+
+/// Reads settings one by one, and says of a bad one how it was named.
+struct Reader<'a> {
+    sources: &'a Sources,
+}
+
+impl Reader<'_> {
+    /// A setting that has a literal default.
+    fn value<T>(&self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Result<T, ConfigError> {
+        if let Some(value) = self.optional(name, &parse)? {
+            return Ok(value);
+        }
+        let fallback = SETTINGS.iter().find(|setting| setting.name == name);
+        match fallback.map(|setting| setting.fallback) {
+            Some(Fallback::Value(text)) => {
+                parse(text).map_err(|why| ConfigError::new(format!("default of {name}"), why))
+            }
+            _ => Err(ConfigError::new(name, "must be given")),
+        }
+    }
+
+    /// A setting, if it was given.
+    fn optional<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((text, named)) = secrets::secret_text(self.sources, name)? else {
+            return Ok(None);
+        };
+        parse(&text)
+            .map(Some)
+            .map_err(|why| ConfigError::new(named, why))
+    }
+
+    /// A setting of which this version knows only these values.
+    fn only(&self, name: &str, known: &[&str]) -> Result<(), ConfigError> {
+        self.optional(name, |text| match known.contains(&text) {
+            true => Ok(()),
+            false => Err(format!("this version knows only {}", known.join(", "))),
+        })
+        .map(|_| ())
+    }
+}
+
+fn store_url(text: &str) -> Parsed<String> {
+    let path = text.strip_prefix("sqlite:");
+    let mongodb = ["mongodb://", "mongodb+srv://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    match mongodb || path.is_some_and(|path| !path.is_empty()) {
+        true => Ok(text.to_owned()),
+        false => Err("must be sqlite:PATH or mongodb://…".into()),
+    }
+}
+
+fn files_folder(text: &str) -> Parsed<PathBuf> {
+    match text.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ if text.starts_with("s3://") => Err("this version knows only file:PATH".into()),
+        _ => Err("must be file:PATH".into()),
+    }
+}
+
+fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "pretty" => Ok(LogFormat::Pretty),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be pretty or json".into()),
+    }
+}
+
+fn log_level(text: &str) -> Parsed<String> {
+    tracing_subscriber::EnvFilter::builder()
+        .parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+/// The host's name and eight random hex digits, so that a restarted node is another node.
+fn generated_node_id() -> String {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let host: String = host
+        .chars()
+        .filter(|c| u8::try_from(*c).is_ok_and(values::node_id_byte))
+        .take(40)
+        .collect();
+    let mut random = [0; 4];
+    if getrandom::fill(&mut random).is_err() {
+        random = std::process::id().to_be_bytes();
+    }
+    let host = if host.is_empty() { "node" } else { &host };
+    format!("{host}-{:08x}", u32::from_be_bytes(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
+        let flags = pairs
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
+        Config::read(&Sources::default().with_flags(flags)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(
+            config.admin_listen.map(|a| a.to_string()).as_deref(),
+            Some("127.0.0.1:9090")
+        );
+        assert_eq!(config.store.expose(), "sqlite:data/syncchat.db");
+        assert_eq!(config.files, PathBuf::from("data/files"));
+        assert_eq!(
+            config.signing,
+            SigningSecrets::Generated("data/jwt-secret".into())
+        );
+        assert_eq!(config.access_ttl, Duration::from_secs(900));
+        assert_eq!(config.refresh_ttl, Duration::from_secs(30 * 86_400));
+        assert_eq!(config.max_payload, 100_000);
+        assert_eq!(config.max_connections, None);
+        assert_eq!(config.outbound_limit, 1 << 20);
+        assert_eq!(config.rates, LimiterRates::default());
+        assert_eq!(config.bcrypt_cost, 12);
+        assert!(values::node_id(&config.node_id).is_ok());
+        assert_ne!(read(&[]).unwrap().node_id, config.node_id);
+    }
+
+    #[test]
+    fn bad_values_name_the_setting() {
+        let cases = [
+            ("listen", "8080", "--listen: must be IP:PORT"),
+            (
+                "store",
+                "postgres://x",
+                "--store: must be sqlite:PATH or mongodb://…",
+            ),
+            ("store", "sqlite:", "--store: must be"),
+            (
+                "backplane",
+                "redis://h",
+                "--backplane: this version knows only local",
+            ),
+            (
+                "backplane",
+                "redis-cluster://h",
+                "--backplane: this version knows only local",
+            ),
+            (
+                "events",
+                "amqp://h",
+                "--events: this version knows only none",
+            ),
+            (
+                "files",
+                "s3://bucket",
+                "--files: this version knows only file:PATH",
+            ),
+            (
+                "roles",
+                "gateway,api",
+                "--roles: this version knows only all",
+            ),
+            (
+                "jwt-secret",
+                "short",
+                "--jwt-secret: must have at least 32 bytes",
+            ),
+            (
+                "jwt-secret-file",
+                "/nonexistent",
+                "--jwt-secret-file: /nonexistent: ",
+            ),
+            (
+                "bcrypt-cost",
+                "16",
+                "--bcrypt-cost: must be a whole number from 4 to 15",
+            ),
+            ("max-connections", "0", "--max-connections: must be"),
+            ("access-ttl", "0s", "--access-ttl: must be from 1s to 30d"),
+            ("cors-origins", "https://a/b", "--cors-origins: must be"),
+            ("log-format", "xml", "--log-format: must be pretty or json"),
+            ("log-level", "loud=x=y", "--log-level: "),
+        ];
+        for (name, text, expected) in cases {
+            let error = read(&[(name, text)]).expect_err(name);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secret = "correct horse battery staple forty-two";
+        let config = read(&[
+            ("jwt-secret", secret),
+            ("store", "mongodb://user:hunter2@localhost/db"),
+        ])
+        .unwrap();
+        let shown = format!("{config:?}");
+        assert!(
+            !shown.contains("horse") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_store_can_be_given_by_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        std::fs::write(&path, "sqlite:elsewhere.db\n").unwrap();
+        let config = read(&[("store-file", path.to_str().unwrap())]).unwrap();
+        assert_eq!(config.store.expose(), "sqlite:elsewhere.db");
+    }
+}

@@ -1,0 +1,42 @@
+//! Every bound of the program, with its unit, its reason and what happens at it.
+
+use std::time::Duration;
+
+/// From the first byte a connection may send to the end of the request's head, and from one
+/// request to the next on a connection that is kept. Then it is closed: whoever sends half a
+/// request holds a place for so long.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a request's head. More: 431.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// After the goodbyes: for sessions to end, with what their events were doing. Then they are cut
+/// off.
+pub const SESSIONS_END_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the sockets are gone: for requests under way to end. Then they are cut off.
+pub const REQUESTS_END_TIMEOUT: Duration = Duration::from_secs(5);
+/// For what was accepted to become durable and be told to the fleet. Then the node ends anyway,
+/// and says so; nothing of it was acknowledged.
+pub const COMMITS_END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// File descriptors kept for the store, files, logs and the admin listener.
+pub const DESCRIPTORS_RESERVED: u64 = 256;
+/// One in so many of the remaining file descriptors is kept for requests that are no session.
+pub const DESCRIPTORS_PER_REQUEST: u64 = 8;
+/// File descriptors assumed where the system does not say.
+pub const DESCRIPTORS_ASSUMED: u64 = 1_024;
+/// When a client that found no place may come back.
+pub const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Connections to the admin listener. More: closed at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Pause after an error of `accept`, such as no file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// From one question whether the store answers to the next.
+pub const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// For its answer. Then the node is not ready.
+pub const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// From one failed attempt to bring the store to this version's schema to the next.
+pub const MIGRATE_RETRY: Duration = Duration::from_secs(1);
+/// Between two sweeps of expired refresh tokens.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Between two clean-ups inside the metrics' recorder, which keeps single values until then.
+pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);

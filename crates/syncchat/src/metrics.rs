@@ -1,0 +1,93 @@
+//! The recorder behind `/metrics`, and what the program itself counts. Every crate describes its
+//! own names.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::limits::METRICS_UPKEEP_INTERVAL;
+
+/// Upper bounds of the buckets of every histogram of seconds: from what memory costs to what a
+/// store that fails over costs.
+const SECONDS_BUCKETS: [f64; 16] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
+
+const BUILD_INFO: &str = "syncchat_build_info";
+const STORE_UP: &str = "syncchat_store_up";
+const HTTP_CONNECTIONS: &str = "syncchat_http_connections";
+const CONNECTIONS_REFUSED: &str = "syncchat_http_connections_refused_total";
+
+/// Installs the recorder and tells it what this node's names mean. Once for each process, before
+/// anything is counted.
+///
+/// # Errors
+/// There is a recorder already.
+pub fn start(node: &str) -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "node" => node.to_owned()).set(1.0);
+    Ok(handle)
+}
+
+/// Clears the recorder's short-term memory again and again. Runs until it is dropped.
+pub async fn keep_up(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_gauge!(
+        BUILD_INFO,
+        Unit::Count,
+        "1, with the version and the node's name"
+    );
+    describe_gauge!(STORE_UP, Unit::Count, "1 while the store answers, else 0");
+    describe_gauge!(
+        HTTP_CONNECTIONS,
+        Unit::Count,
+        "connections that are no WebSocket, by listener"
+    );
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        Unit::Count,
+        "connections closed at once because there was no room"
+    );
+    syncchat_core::metrics::describe();
+    syncchat_identity::metrics::describe();
+    syncchat_backplane::metrics::describe();
+    syncchat_gateway::metrics::describe();
+    syncchat_api::metrics::describe();
+}
+
+/// Whether the store answers.
+pub fn store_up(up: bool) {
+    gauge!(STORE_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+/// A connection to this listener was refused for lack of room.
+pub fn connection_refused(listener: &'static str) {
+    counter!(CONNECTIONS_REFUSED, "listener" => listener).increment(1);
+}
+
+/// A connection that is counted as long as this lives.
+pub struct OpenConnection(&'static str);
+
+impl OpenConnection {
+    /// One more at this listener.
+    pub fn count(listener: &'static str) -> OpenConnection {
+        gauge!(HTTP_CONNECTIONS, "listener" => listener).increment(1.0);
+        OpenConnection(listener)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!(HTTP_CONNECTIONS, "listener" => self.0).decrement(1.0);
+    }
+}

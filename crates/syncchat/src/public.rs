@@ -1,0 +1,133 @@
+//! The public listener's requests: sockets, REST, or the page, by path.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body as ApiBody;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use syncchat_api::ClientAddr;
+use syncchat_engine::{Body as EngineBody, Engine};
+use syncchat_gateway::Gateway;
+use tower::ServiceExt as _;
+
+use crate::config::network::{Network, client_address};
+use crate::connections::Room;
+use crate::health::{Health, Phase};
+use crate::limits::FULL_RETRY_AFTER;
+use crate::listeners::Service;
+use crate::page;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What stands behind the public listener.
+pub struct Public {
+    /// Sockets.
+    pub engine: Engine<Gateway>,
+    /// REST.
+    pub api: axum::Router,
+    /// Nothing is served before the node has started.
+    pub health: Arc<Health>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How many connections there may be.
+    pub room: Room,
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Sockets,
+    Api,
+    Page,
+}
+
+fn route(path: &str) -> Route {
+    let is_under = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if is_under("/socket.io") {
+        Route::Sockets
+    } else if is_under("/api") {
+        Route::Api
+    } else {
+        Route::Page
+    }
+}
+
+impl Service for Public {
+    const LISTENER: &'static str = "public";
+    type Body = Either<EngineBody, ApiBody>;
+
+    async fn answer(&self, mut request: Request<Incoming>, peer: IpAddr) -> Response<Self::Body> {
+        let client = client_address(
+            peer,
+            forwarded_for(request.headers()),
+            &self.trusted_proxies,
+        );
+        let route = route(request.uri().path());
+        if route != Route::Page && self.health.phase() == Phase::Starting {
+            return starting().map(Either::Right);
+        }
+        match route {
+            Route::Sockets => self.engine.handle(request, client).await.map(Either::Left),
+            Route::Api => {
+                request.extensions_mut().insert(ClientAddr(client));
+                let Ok(response) = self.api.clone().oneshot(request.map(ApiBody::new)).await;
+                response.map(Either::Right)
+            }
+            Route::Page => page::answer(request.method(), request.uri().path()).map(Either::Right),
+        }
+    }
+
+    // A session by WebSocket has one connection, which is none of the open ones any more; one by
+    // polling has one or two that are. So this errs towards refusing, and never runs out of files.
+    fn has_room(&self, open: usize) -> bool {
+        let free = self.room.total().saturating_sub(self.engine.sessions());
+        open < free.max(self.room.requests)
+    }
+}
+
+fn forwarded_for(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &str> {
+    // A line that is no text is no address either, and ends the search like one.
+    headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .map(|line| line.to_str().unwrap_or("?"))
+}
+
+/// In the contract's words: it is too early.
+fn starting() -> Response<ApiBody> {
+    const TEXT: &str = r#"{"error":{"code":"unavailable","message":"the node is starting"}}"#;
+    let mut response = Response::new(ApiBody::from(TEXT));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(RETRY_AFTER, HeaderValue::from(FULL_RETRY_AFTER.as_secs()));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_go_by_path() {
+        let cases = [
+            ("/socket.io/", Route::Sockets),
+            ("/socket.io", Route::Sockets),
+            ("/socket.iox", Route::Page),
+            ("/api", Route::Api),
+            ("/api/users/me", Route::Api),
+            ("/apis", Route::Page),
+            ("/", Route::Page),
+            ("", Route::Page),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(route(path), expected, "{path}");
+        }
+    }
+}

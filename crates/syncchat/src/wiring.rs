@@ -1,0 +1,146 @@
+//! The whole program, put together in one function that reads top to bottom. Nothing else makes
+//! its own dependencies.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use syncchat_api::{Api, CorsOrigins};
+use syncchat_backplane::{Backplane, ConnectError};
+use syncchat_core::ports::store::Store;
+use syncchat_core::{Chat, People};
+use syncchat_engine::{Engine, Origins};
+use syncchat_gateway::Gateway;
+use syncchat_identity::{Identity, IdentityConfig};
+use syncchat_store::OpenError;
+
+use crate::config::sources::ConfigError;
+use crate::config::{AllowedOrigins, Config};
+
+/// A node, wired, not yet listening.
+pub struct Node {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Who is calling.
+    pub identity: Arc<Identity>,
+    /// The rules.
+    pub chat: Arc<Chat>,
+    /// Chat on sockets.
+    pub gateway: Arc<Gateway>,
+    /// Sockets.
+    pub engine: Engine<Gateway>,
+    /// REST.
+    pub api: axum::Router,
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// A setting that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error("--store: {0}")]
+    Store(#[from] OpenError),
+    /// The fleet.
+    #[error("--backplane: {0}")]
+    Backplane(#[from] ConnectError),
+}
+
+/// URLs become drivers, drivers become crates.
+///
+/// # Errors
+/// What cannot be opened, or made sense of.
+pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringError> {
+    let store = syncchat_store::open(config.store.expose()).await?;
+    let Backplane {
+        fleet,
+        presence,
+        limiter,
+    } = syncchat_backplane::connect("local", config.rates, &config.node_id).await?;
+
+    let identity = Arc::new(Identity::new(
+        Arc::clone(&store) as _,
+        Arc::clone(&limiter),
+        Arc::clone(&fleet),
+        &identity_config(config)?,
+    ));
+    let chat = Chat::new(Arc::clone(&store), Arc::clone(&fleet));
+    let people = Arc::new(People::new(Arc::clone(&store) as _, Arc::clone(&presence)));
+
+    let api = syncchat_api::router(
+        Api {
+            chat: Arc::clone(&chat),
+            identity: Arc::clone(&identity),
+            people: Arc::clone(&people),
+            limiter: Arc::clone(&limiter),
+        },
+        &api_origins(config)?,
+    );
+    let gateway = Gateway::start(
+        syncchat_gateway::Parts {
+            chat: Arc::clone(&chat),
+            people: Arc::clone(&people),
+            identity: Arc::clone(&identity),
+            accounts: Arc::clone(&store) as _,
+            fleet,
+            presence,
+            limiter,
+        },
+        syncchat_gateway::Config {
+            node_id: config.node_id.clone(),
+            delivery: Default::default(),
+        },
+    );
+    let engine = Engine::new(engine_config(config, sessions_max), Arc::clone(&gateway));
+    Ok(Node {
+        store,
+        identity,
+        chat,
+        gateway,
+        engine,
+        api,
+    })
+}
+
+fn identity_config(config: &Config) -> Result<IdentityConfig, ConfigError> {
+    let mut secrets = config.signing.load()?.into_iter();
+    let secret = secrets
+        .next()
+        .ok_or_else(|| ConfigError::new("--jwt-secret", "there is none"))?;
+    Ok(IdentityConfig {
+        secret,
+        former_secrets: secrets.collect(),
+        access_ttl: config.access_ttl,
+        refresh_ttl: config.refresh_ttl,
+        bcrypt_cost: config.bcrypt_cost,
+    })
+}
+
+fn engine_config(config: &Config, sessions_max: usize) -> syncchat_engine::Config {
+    syncchat_engine::Config {
+        ping_interval: config.ping_interval,
+        ping_timeout: config.ping_timeout,
+        max_payload: config.max_payload,
+        origins: match &config.cors_origins {
+            AllowedOrigins::Same => Origins::Same,
+            AllowedOrigins::Any => Origins::Any,
+            AllowedOrigins::List(list) => Origins::List(list.clone()),
+        },
+        max_sessions: sessions_max,
+        outbound_limit: config.outbound_limit,
+        slow_timeout: config.slow_timeout,
+        ..syncchat_engine::Config::default()
+    }
+}
+
+fn api_origins(config: &Config) -> Result<CorsOrigins, ConfigError> {
+    Ok(match &config.cors_origins {
+        AllowedOrigins::Same => CorsOrigins::SameOrigin,
+        AllowedOrigins::Any => CorsOrigins::Any,
+        AllowedOrigins::List(list) => {
+            let list: Result<Vec<HeaderValue>, _> =
+                list.iter().map(|origin| origin.parse()).collect();
+            CorsOrigins::List(list.map_err(|error| ConfigError::new("--cors-origins", error))?)
+        }
+    })
+}
