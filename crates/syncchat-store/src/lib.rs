@@ -8,6 +8,8 @@ mod mongo;
 mod observe;
 mod open;
 mod sqlite;
+#[cfg(feature = "test-suite")]
+pub mod suite;
 
 pub use open::{OpenError, open};
 

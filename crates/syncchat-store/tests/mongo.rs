@@ -1,85 +1,23 @@
-//! smoke
-mod support;
-use std::collections::BTreeSet;
-use syncchat_core::model::*;
-use syncchat_core::ports::store::*;
+//! The behaviour suite on a real mongod.
 
-#[tokio::test]
-async fn smoke() {
-    let mongod = support::Mongod::start().await;
-    let s = syncchat_store::open(&mongod.url("a")).await.unwrap();
-    println!("{:?}", s.check().await);
-    println!("{:#?}", s.migrate().await);
-    println!("{:#?}", s.migrate().await);
-    println!("{:?}", s.check().await);
-    let (a, b) = (UserId::generate(), UserId::generate());
-    let c = ConversationId::generate();
-    let now = Timestamp::now();
-    let r = s
-        .create_conversation(NewConversation {
-            id: c,
-            kind: ConversationKind::Private,
-            title: None,
-            participants: BTreeSet::from([a, b]),
-            created_at: now,
-        })
-        .await
-        .unwrap();
-    println!("{r:?}");
-    let m = |seq: u64, cid: &str| Message {
-        id: MessageId::generate(),
-        conversation: c,
-        seq,
-        ordinal: seq,
-        sender: a,
-        content: "x".into(),
-        kind: MessageKind::Text,
-        event: None,
-        attachments: vec![],
-        reply_to: None,
-        client_msg_id: Some(cid.into()),
-        edited: false,
-        deleted: false,
-        created_at: now,
-        updated_at: now,
-    };
-    let ap = |e: u64, ms| Append {
-        conversation: c,
-        expected_seq: e,
-        messages: ms,
-        changes: vec![],
-    };
-    assert_eq!(
-        s.append(vec![ap(0, vec![m(1, "a"), m(2, "b")])])
-            .await
-            .unwrap(),
-        [Appended::Committed]
-    );
-    assert_eq!(
-        s.append(vec![ap(0, vec![m(1, "c")])]).await.unwrap(),
-        [Appended::Moved]
-    );
-    assert_eq!(
-        s.append(vec![ap(2, vec![m(3, "b")])]).await.unwrap(),
-        [Appended::Duplicate]
-    );
-    println!("{:?}", s.unread(b, &[c]).await.unwrap());
-    println!(
-        "{:?}",
-        s.log(
-            &[(c, LogRange::Before(u64::MAX)), (c, LogRange::Since(now))],
-            10
-        )
-        .await
-        .unwrap()
-    );
-    println!("{:?}", s.conversations_of(b, None, 10).await.unwrap());
-    println!("{:?}", s.memberships_of(b).await.unwrap());
-    let t = std::time::Instant::now();
-    for i in 3..103 {
-        s.append(vec![ap(i - 1, vec![m(i, &i.to_string())])])
-            .await
-            .unwrap();
-    }
-    println!("{:?}/append", t.elapsed() / 100);
+mod support;
+
+use std::sync::Arc;
+
+use mongodb::bson::oid::ObjectId;
+use support::Mongod;
+use syncchat_core::ports::store::Store;
+use tokio::sync::OnceCell;
+
+/// One mongod for all cases, each in a database of its own.
+static MONGOD: OnceCell<Mongod> = OnceCell::const_new();
+
+async fn open() -> (Arc<dyn Store>, ()) {
+    let mongod = MONGOD.get_or_init(Mongod::start).await;
+    let url = mongod.url(&format!("suite_{}", ObjectId::new()));
+    let store = syncchat_store::open(&url).await.unwrap();
+    assert!(!store.migrate().await.unwrap().is_empty());
+    (store, ())
 }
+
+syncchat_store::behaviour_suite!(open);

@@ -1,0 +1,132 @@
+//! Conversations: making them, listing them, and whom they bring together.
+
+use std::collections::BTreeSet;
+
+use syncchat_core::model::{ConversationId, ConversationKind, UserId};
+use syncchat_core::ports::store::{ConversationCursor, CreatedConversation};
+
+use super::{World, new_conversation, people};
+
+pub async fn a_pair_has_one_conversation(world: World) {
+    let [anna, ben, cleo] = people();
+    let racers: Vec<_> = (0..12)
+        .map(|nth| {
+            let world = world.clone();
+            let pair = if nth % 2 == 0 {
+                [anna, ben]
+            } else {
+                [ben, anna]
+            };
+            tokio::spawn(async move {
+                let new = new_conversation(ConversationKind::Private, &pair);
+                world.store.create_conversation(new).await.unwrap()
+            })
+        })
+        .collect();
+    let (mut new, mut all) = (0, BTreeSet::new());
+    for racer in racers {
+        let conversation = match racer.await.unwrap() {
+            CreatedConversation::New(conversation) => {
+                new += 1;
+                conversation
+            }
+            CreatedConversation::Existing(conversation) => conversation,
+        };
+        assert_eq!(conversation.kind, ConversationKind::Private);
+        assert_eq!(conversation.title, None);
+        assert_eq!((conversation.last_seq, conversation.last_ordinal), (0, 0));
+        all.insert(conversation.id);
+    }
+    assert_eq!((new, all.len()), (1, 1));
+    let id = *all.first().unwrap();
+    let mut pair = [anna, ben];
+    pair.sort();
+    assert_eq!(world.conversation(id).await.participants, pair);
+    assert_eq!(world.store.memberships_of(anna).await.unwrap().len(), 1);
+
+    let other = new_conversation(ConversationKind::Private, &[anna, cleo]);
+    let made = world.store.create_conversation(other).await.unwrap();
+    assert!(matches!(made, CreatedConversation::New(_)));
+    // A group of the same two is something else.
+    world.group(&[anna, ben]).await;
+}
+
+pub async fn groups_are_many(world: World) {
+    let everybody: Vec<UserId> = (0..150).map(|_| UserId::generate()).collect();
+    let new = new_conversation(ConversationKind::Group, &everybody);
+    let made = world.store.create_conversation(new.clone()).await.unwrap();
+    let CreatedConversation::New(made) = made else {
+        panic!("{made:?}");
+    };
+    assert_eq!(made, world.conversation(new.id).await);
+    assert_eq!(made.title.as_deref(), Some("title"));
+    assert_eq!(made.created_at, new.created_at);
+    assert_eq!(made.updated_at, new.created_at);
+    assert_eq!(made.participants.len(), 150);
+    assert!(made.participants.is_sorted());
+    assert!(everybody.iter().all(|user| made.has_member(*user)));
+    let again = world.group(&everybody).await;
+    assert_ne!(again, made.id);
+    let both = world.store.conversations(&[again, made.id]).await.unwrap();
+    assert_eq!(both.len(), 2);
+}
+
+pub async fn lists_are_paged_newest_first(world: World) {
+    let [anna, ben] = people();
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(world.group(&[anna, ben]).await);
+    }
+    // All of the same age, so that their ids decide; then two become newer.
+    ids.sort();
+    ids.reverse();
+    assert_eq!(list(&world, anna, 3).await, ids);
+    world.say(ids[4], ben, "1").await;
+    world.say(ids[2], ben, "1").await;
+    world.say(ids[2], ben, "2").await;
+    let expected = [2, 4, 0, 1, 3, 5, 6].map(|place| ids[place]);
+    for page in [1, 2, 7, 100] {
+        assert_eq!(list(&world, anna, page).await, expected, "pages of {page}");
+    }
+    let first = world.store.conversations_of(anna, None, 1).await.unwrap();
+    assert_eq!(first, [world.conversation(ids[2]).await]);
+    let nobody = UserId::generate();
+    let list = world.store.conversations_of(nobody, None, 10).await;
+    assert_eq!(list.unwrap(), []);
+}
+
+async fn list(world: &World, user: UserId, page: usize) -> Vec<ConversationId> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let found = world
+            .store
+            .conversations_of(user, after, page)
+            .await
+            .unwrap();
+        let Some(last) = found.last() else {
+            return ids;
+        };
+        after = Some(ConversationCursor {
+            updated_at: last.updated_at,
+            id: last.id,
+        });
+        ids.extend(found.iter().map(|conversation| conversation.id));
+    }
+}
+
+pub async fn contacts_share_a_conversation(world: World) {
+    let everybody: [UserId; 6] = people();
+    let [anna, ben, cleo, dora, emil, stranger] = everybody;
+    world.group(&[anna, ben, cleo]).await;
+    world.group(&[anna, ben, dora]).await;
+    world.group(&[emil, stranger]).await;
+    let contacts = async |user, limit| -> BTreeSet<UserId> {
+        let found = world.store.contacts(user, limit).await.unwrap();
+        assert!(found.len() <= limit);
+        found.into_iter().collect()
+    };
+    assert_eq!(contacts(anna, 10).await, BTreeSet::from([ben, cleo, dora]));
+    assert_eq!(contacts(anna, 2).await.len(), 2);
+    assert_eq!(contacts(stranger, 10).await, BTreeSet::from([emil]));
+    assert!(contacts(UserId::generate(), 10).await.is_empty());
+}
