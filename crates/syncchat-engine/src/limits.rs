@@ -1,0 +1,64 @@
+//! Every bound that is not a setting, with its unit and its reason. Settings are in
+//! [`Config`](crate::Config), the codec's bounds in [`syncchat_protocol::Limits`].
+
+use std::time::Duration;
+
+/// Bytes that are read from a WebSocket at once. There is one such buffer for each thread of the
+/// runtime, none for a connection.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Reads of one connection before the others get their turn.
+pub const READS_PER_TURN: usize = 4;
+
+/// Frames that go into one vectored write; Linux takes up to 1,024.
+pub const WRITE_SLICES: usize = 64;
+
+/// Vectored writes of one connection before the others get their turn.
+pub const WRITES_PER_TURN: usize = 16;
+
+/// Places that an empty outbound queue keeps; one that grew larger is given back.
+pub const IDLE_QUEUE_PLACES: usize = 16;
+
+/// From `3probe` on, a poll with nothing to take is held at most so long, as the client waits for
+/// it before it upgrades. Not answered at once: a client that polls in a loop would spin.
+pub const UPGRADING_POLL_HOLD: Duration = Duration::from_millis(100);
+
+/// A client ends its session by a POST while its poll waits. They come on two connections, so the
+/// POST may be here first: it waits so long for the poll that shall be answered.
+pub const CLOSING_POLL_WAIT: Duration = Duration::from_millis(25);
+
+/// How long a session that the server ended waits for a poll to say so to.
+pub const GOODBYE_POLL_WAIT: Duration = Duration::from_secs(5);
+
+/// For a WebSocket that is being closed: to write what waits, and the close frame.
+pub const CLOSE_WRITE_WAIT: Duration = Duration::from_secs(5);
+
+/// For the client's close frame after ours was written.
+pub const CLOSE_ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// For the application to admit a handshake; after that it is told to come back.
+pub const ADMIT_WAIT: Duration = Duration::from_secs(10);
+
+/// `Retry-After` of what the engine itself refuses.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Beyond [`Config::connect_timeout`](crate::Config::connect_timeout), for a CONNECT that is on its
+/// way when it ends.
+pub const CONNECT_GRACE: Duration = Duration::from_millis(200);
+
+/// For the attachments of a binary packet, from its text on.
+pub const ATTACHMENTS_WAIT: Duration = Duration::from_secs(30);
+
+/// A ping that is sent later than this counts from when it was sent: a node that was itself
+/// stopped does not blame its clients.
+pub const LATE_PING: Duration = Duration::from_millis(20);
+
+/// Bytes of a request's query.
+pub const QUERY_BYTES: usize = 8 * 1024;
+
+/// Parameters of a request's query.
+pub const QUERY_PARAMETERS: usize = 64;
+
+// What one connection may read in a turn has to hold the largest control frames many times over,
+// and a write has to make progress.
+const _: () = assert!(READ_BYTES >= 4096 && WRITE_SLICES >= 1 && WRITES_PER_TURN >= 1);

@@ -1,0 +1,57 @@
+//! What the engine counts. Names are part of the outside contract.
+
+use metrics::{counter, gauge};
+
+use crate::handler::DisconnectReason;
+use crate::socket::Class;
+
+/// The outcome of one handshake.
+pub(crate) fn handshake(transport: &'static str, result: &'static str) {
+    counter!("syncchat_handshakes_total", "transport" => transport, "result" => result)
+        .increment(1);
+}
+
+/// A session began (+1) or ended (-1).
+pub(crate) fn connections(change: f64) {
+    gauge!("syncchat_connections").increment(change);
+}
+
+/// Bytes that waited after a turn's writing; what is written within its turn is never counted.
+pub(crate) fn outbound_queue_bytes(change: f64) {
+    gauge!("syncchat_outbound_queue_bytes").increment(change);
+}
+
+/// Frames that no client will get.
+pub(crate) fn dropped(class: Class, frames: usize) {
+    if frames > 0 {
+        let class = match class {
+            Class::Droppable => "droppable",
+            Class::Reliable => "reliable",
+            Class::Essential => "essential",
+        };
+        counter!("syncchat_outbound_dropped_total", "class" => class).increment(frames as u64);
+    }
+}
+
+/// A queue went over its limit.
+pub(crate) fn behind() {
+    counter!("syncchat_outbound_behind_total").increment(1);
+}
+
+/// The end of a session.
+pub(crate) fn closed(reason: DisconnectReason) {
+    counter!("syncchat_sessions_closed_total", "reason" => reason.as_str()).increment(1);
+    if reason == DisconnectReason::SlowConsumer {
+        counter!("syncchat_slow_consumers_closed_total").increment(1);
+    }
+}
+
+/// The outcome of one attempt to move a session from polling to WebSocket.
+pub(crate) fn upgrade(result: &'static str) {
+    counter!("syncchat_upgrades_total", "result" => result).increment(1);
+}
+
+/// A message that closed its session; `kind` says what was wrong with it.
+pub(crate) fn invalid_packet(kind: &'static str) {
+    counter!("syncchat_invalid_packets_total", "kind" => kind).increment(1);
+}

@@ -1,0 +1,388 @@
+//! What waits for one client: bounded in bytes, and written all at once.
+//!
+//! Every byte that a client gets after its handshake passes through here, on either transport, so
+//! nothing overtakes and attachments stay with their packet: one [`Frame`] is one item.
+//!
+//! The bound, `limit`:
+//! - a droppable frame is refused once half of it is taken, and is the first to be dropped;
+//! - a reliable frame that does not fit is refused and makes the queue *behind*: what follows is
+//!   refused too, until half of the limit is free again. What waits stays, so the application knows
+//!   what the client has and goes on with the refused frame, without a hole and without a double;
+//! - essential frames (acks, CONNECT, pings, what the application marks so) stay. Lost acks would
+//!   make clients hang, so a client that lets more than a whole `limit` of them pile up is closed.
+//!
+//! So no client ever holds more than twice the limit, one frame of any size aside: into an empty
+//! queue it always fits.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use syncchat_protocol::Frame;
+use tokio::io::AsyncWrite;
+
+use crate::limits::{IDLE_QUEUE_PLACES, WRITE_SLICES};
+use crate::metrics;
+use crate::socket::{Class, Pushed};
+
+/// The queue of one session.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    queue: VecDeque<Item>,
+    /// Bytes of all items, those that are being written too.
+    bytes: usize,
+    /// Of them, in essential items.
+    essential_bytes: usize,
+    /// Droppable items in `queue`.
+    droppable: usize,
+    limit: usize,
+    /// The client takes no binary WebSocket messages.
+    base64: bool,
+    behind: bool,
+    /// Items were taken out by [`Outbound::begin`] and are being written.
+    writing: bool,
+    /// All that was not begun was dropped while items were out.
+    cut: bool,
+}
+
+#[derive(Debug)]
+struct Item {
+    piece: Piece,
+    class: Class,
+    /// A part of it was written: the rest has to follow. Only the first item can be begun.
+    begun: bool,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Frame(Frame),
+    /// Bytes for a WebSocket only: a control frame, base64, or the rest of a begun frame.
+    Raw(Bytes),
+}
+
+/// What came of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Push {
+    Queued,
+    Dropped,
+    Behind,
+    /// An essential frame too many: the client is to be closed.
+    Overflow,
+}
+
+impl From<Push> for Pushed {
+    fn from(push: Push) -> Pushed {
+        match push {
+            Push::Queued => Pushed::Queued,
+            Push::Dropped => Pushed::Dropped,
+            Push::Behind => Pushed::Behind,
+            Push::Overflow => Pushed::Closed,
+        }
+    }
+}
+
+impl Outbound {
+    pub(crate) fn new(limit: usize) -> Outbound {
+        Outbound {
+            queue: VecDeque::new(),
+            bytes: 0,
+            essential_bytes: 0,
+            droppable: 0,
+            limit,
+            base64: false,
+            behind: false,
+            writing: false,
+            cut: false,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits to be taken; something may still be in the writing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Appends a frame, or says why not.
+    pub(crate) fn push(&mut self, frame: &Frame, class: Class) -> Push {
+        let piece = match self.base64 {
+            false => Piece::Frame(frame.clone()),
+            true => Piece::Raw(frame.wire_base64()),
+        };
+        self.push_piece(piece, class)
+    }
+
+    /// Appends a control frame of WebSocket.
+    pub(crate) fn push_raw(&mut self, bytes: Bytes) -> Push {
+        self.push_piece(Piece::Raw(bytes), Class::Essential)
+    }
+
+    /// From here on everything goes to a WebSocket whose client takes only text.
+    pub(crate) fn use_base64(&mut self) {
+        self.base64 = true;
+        let queue = std::mem::take(&mut self.queue);
+        self.bytes = 0;
+        self.essential_bytes = 0;
+        self.droppable = 0;
+        for Item { piece, class, .. } in queue {
+            let piece = match piece {
+                Piece::Frame(frame) => Piece::Raw(frame.wire_base64()),
+                raw => raw,
+            };
+            self.append(piece, class);
+        }
+    }
+
+    fn push_piece(&mut self, piece: Piece, class: Class) -> Push {
+        let verdict = self.admit(piece.size(), class);
+        if verdict == Push::Queued {
+            self.append(piece, class);
+        }
+        verdict
+    }
+
+    fn admit(&mut self, size: usize, class: Class) -> Push {
+        match class {
+            Class::Droppable if self.behind || self.bytes + size > self.limit / 2 => {
+                metrics::dropped(Class::Droppable, 1);
+                Push::Dropped
+            }
+            Class::Droppable => Push::Queued,
+            Class::Reliable if self.behind => {
+                metrics::dropped(Class::Reliable, 1);
+                Push::Behind
+            }
+            Class::Reliable if self.fits(size, self.limit) => Push::Queued,
+            Class::Reliable => {
+                self.drop_droppable();
+                if self.fits(size, self.limit) {
+                    return Push::Queued;
+                }
+                metrics::dropped(Class::Reliable, 1);
+                metrics::behind();
+                self.behind = true;
+                Push::Behind
+            }
+            Class::Essential if self.essential_bytes + size > self.limit && self.bytes > 0 => {
+                Push::Overflow
+            }
+            Class::Essential => Push::Queued,
+        }
+    }
+
+    /// Into an empty queue anything fits: a frame must not be refused for ever.
+    fn fits(&self, size: usize, limit: usize) -> bool {
+        self.bytes == 0 || self.bytes + size <= limit
+    }
+
+    fn append(&mut self, piece: Piece, class: Class) {
+        let size = piece.size();
+        self.bytes += size;
+        match class {
+            Class::Droppable => self.droppable += 1,
+            Class::Essential => self.essential_bytes += size,
+            Class::Reliable => {}
+        }
+        self.queue.push_back(Item {
+            piece,
+            class,
+            begun: false,
+        });
+    }
+
+    /// Drops what waits and was not begun, except what is essential. Returns the bytes.
+    pub(crate) fn drop_waiting(&mut self) -> usize {
+        self.cut = self.writing;
+        let before = self.bytes;
+        let mut queue = std::mem::take(&mut self.queue);
+        self.drop_from(&mut queue, |item| {
+            item.class != Class::Essential && !item.begun
+        });
+        self.queue = queue;
+        before - self.bytes
+    }
+
+    fn drop_droppable(&mut self) {
+        if self.droppable > 0 {
+            let mut queue = std::mem::take(&mut self.queue);
+            self.drop_from(&mut queue, |item| {
+                item.class == Class::Droppable && !item.begun
+            });
+            self.queue = queue;
+        }
+    }
+
+    fn drop_from(&mut self, items: &mut VecDeque<Item>, unwanted: impl Fn(&Item) -> bool) {
+        let (mut droppable, mut reliable) = (0, 0);
+        items.retain(|item| {
+            if !unwanted(item) {
+                return true;
+            }
+            match item.class {
+                Class::Droppable => droppable += 1,
+                _ => reliable += 1,
+            }
+            self.bytes -= item.piece.size();
+            false
+        });
+        self.droppable = self.droppable.saturating_sub(droppable);
+        metrics::dropped(Class::Droppable, droppable);
+        metrics::dropped(Class::Reliable, reliable);
+    }
+
+    /// True once after the client took so much of a queue that was behind that half of it is free.
+    pub(crate) fn take_drained(&mut self) -> bool {
+        let drained = self.behind && self.bytes <= self.limit / 2;
+        if drained {
+            self.behind = false;
+        }
+        drained
+    }
+
+    /// Takes everything for a poll; no WebSocket writes at the same time.
+    pub(crate) fn take_frames(&mut self) -> Vec<Frame> {
+        let frames = self
+            .queue
+            .drain(..)
+            .filter_map(|item| match item.piece {
+                Piece::Frame(frame) => Some(frame),
+                Piece::Raw(_) => None,
+            })
+            .collect();
+        self.forget();
+        frames
+    }
+
+    /// Drops everything, at the end of the session.
+    pub(crate) fn forget(&mut self) {
+        self.queue = VecDeque::new();
+        self.bytes = 0;
+        self.essential_bytes = 0;
+        self.droppable = 0;
+    }
+
+    /// Takes out what is to be written now; [`Outbound::finish`] takes back what was not. Between
+    /// the two, the queue's lock need not be held.
+    pub(crate) fn begin(&mut self) -> Option<Batch> {
+        if self.queue.is_empty() || self.writing {
+            return None;
+        }
+        self.writing = true;
+        self.droppable = 0;
+        Some(Batch {
+            items: std::mem::take(&mut self.queue),
+            written: 0,
+            essential: 0,
+        })
+    }
+
+    /// The counterpart of [`Outbound::begin`].
+    pub(crate) fn finish(&mut self, batch: Batch) {
+        let Batch {
+            mut items,
+            written,
+            essential,
+        } = batch;
+        self.writing = false;
+        self.bytes = self.bytes.saturating_sub(written);
+        self.essential_bytes = self.essential_bytes.saturating_sub(essential);
+        self.droppable += items
+            .iter()
+            .filter(|item| item.class == Class::Droppable)
+            .count();
+        if std::mem::take(&mut self.cut) {
+            self.drop_from(&mut items, |item| {
+                item.class != Class::Essential && !item.begun
+            });
+        }
+        if items.is_empty() {
+            if self.queue.capacity() == 0 && items.capacity() <= IDLE_QUEUE_PLACES {
+                self.queue = items;
+            }
+        } else {
+            items.append(&mut self.queue);
+            self.queue = items;
+        }
+    }
+}
+
+/// Items on their way to the kernel.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    items: VecDeque<Item>,
+    written: usize,
+    essential: usize,
+}
+
+impl Batch {
+    /// Writes as much as the kernel takes, with one system call for up to [`WRITE_SLICES`] items.
+    /// Returns the bytes written by this call; 0 never comes back as `Ok` unless nothing is left.
+    pub(crate) fn poll_write(
+        &mut self,
+        stream: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+        let mut count = 0;
+        for (slice, item) in slices.iter_mut().zip(&self.items) {
+            *slice = IoSlice::new(item.piece.bytes());
+            count += 1;
+        }
+        if count == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let written = match stream.poll_write_vectored(cx, &slices[..count]) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(written)) => written,
+            other => return other,
+        };
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        let mut left = written;
+        while let Some(item) = self.items.front_mut() {
+            let size = item.piece.size();
+            let here = left.min(size);
+            if item.class == Class::Essential {
+                self.essential += here;
+            }
+            if left < size {
+                item.begin(left);
+                return;
+            }
+            left -= size;
+            self.items.pop_front();
+        }
+    }
+}
+
+impl Item {
+    fn begin(&mut self, written: usize) {
+        if written > 0 {
+            let mut bytes = self.piece.bytes().clone();
+            bytes.advance(written);
+            self.piece = Piece::Raw(bytes);
+            self.begun = true;
+        }
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Piece::Frame(frame) => frame.wire(),
+            Piece::Raw(bytes) => bytes,
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.bytes().len()
+    }
+}

@@ -1,0 +1,372 @@
+//! One Engine.IO session as everybody sees it who is not its task: whoever emits, its requests, and
+//! the server's table.
+//!
+//! The state that several of them touch is under one lock, which is never held across an await or a
+//! system call. What has to be done in order is left to the session's task, [`crate::driver`], which
+//! is woken once however much is asked of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use syncchat_protocol::Frame;
+use syncchat_protocol::websocket::{self, Opcode};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    self as tungstenite,
+    coding::{Data, OpCode},
+};
+
+use crate::config::Config;
+use crate::handler::DisconnectReason;
+use crate::id::Id;
+use crate::outbound::{Batch, Outbound, Push};
+use crate::polling::{Polling, Post};
+#[cfg(doc)]
+use crate::protocol::Framing;
+use crate::socket::{Class, Pushed};
+use crate::websocket::Stream;
+
+/// An Engine.IO session.
+pub struct Session {
+    pub(crate) id: Id,
+    pub(crate) config: Arc<Config>,
+    pub(crate) origin: Transport,
+    base64: bool,
+    shared: Mutex<Shared>,
+}
+
+/// How bytes get to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Polling,
+    WebSocket,
+}
+
+impl Transport {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Transport::Polling => "polling",
+            Transport::WebSocket => "websocket",
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) out: Outbound,
+    pub(crate) transport: Transport,
+    /// There while requests of long polling may be under way.
+    pub(crate) polling: Option<Box<Polling>>,
+    pub(crate) end: Option<End>,
+    /// The session's task.
+    driver: Option<Waker>,
+    /// The task knows already that there is something to do.
+    woken: bool,
+    sweep: bool,
+}
+
+/// How a session ends.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) reason: DisconnectReason,
+    pub(crate) farewell: Farewell,
+    /// A poll was told.
+    pub(crate) said: bool,
+}
+
+/// The last words to the client; the bytes are the close frame for a WebSocket.
+#[derive(Debug, Clone)]
+pub(crate) enum Farewell {
+    /// The client ends it: a waiting poll gets `6`, and the close frame is the answer to its own.
+    Answer(Bytes),
+    /// Something is wrong: a waiting poll gets `1`.
+    Error(Bytes),
+    /// The server ends it: what waits is written first; polls get it with a `1` behind it.
+    Flush(Bytes),
+    /// The connection is broken or hopeless: nothing more is written to it.
+    Abort,
+}
+
+impl Farewell {
+    /// An error without explanation.
+    pub(crate) fn error() -> Farewell {
+        Farewell::Error(websocket::CLOSE)
+    }
+}
+
+/// What a session's task has to look at in its turn.
+#[derive(Default)]
+pub(crate) struct Turn {
+    pub(crate) sweep: bool,
+    pub(crate) post: Option<Post>,
+    pub(crate) handover: Option<Stream>,
+}
+
+/// What the end of a turn found.
+pub(crate) struct Settled {
+    /// There is more to do at once.
+    pub(crate) again: bool,
+    /// Bytes that wait.
+    pub(crate) bytes: usize,
+    /// The outbound queue was behind and has room again.
+    pub(crate) drained: bool,
+    pub(crate) end: Option<End>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        id: Id,
+        config: Arc<Config>,
+        transport: Transport,
+        base64: bool,
+        expires: Instant,
+    ) -> Session {
+        let mut out = Outbound::new(config.outbound_limit);
+        if base64 && transport == Transport::WebSocket {
+            out.use_base64();
+        }
+        let polling = match transport {
+            Transport::Polling => Some(Box::new(Polling::new(expires))),
+            Transport::WebSocket => None,
+        };
+        Session {
+            id,
+            config,
+            origin: transport,
+            base64,
+            shared: Mutex::new(Shared {
+                out,
+                transport,
+                polling,
+                end: None,
+                driver: None,
+                woken: false,
+                sweep: false,
+            }),
+        }
+    }
+
+    /// Queues a frame; never waits.
+    pub fn send(&self, frame: &Frame, class: Class) -> Pushed {
+        let mut shared = self.shared.lock();
+        if shared.end.is_some() {
+            return Pushed::Closed;
+        }
+        let push = shared.out.push(frame, class);
+        match push {
+            Push::Queued => shared.announce(),
+            // The task has to find out when the client has caught up.
+            Push::Behind => shared.wake(),
+            Push::Dropped => {}
+            Push::Overflow => shared.end(DisconnectReason::SlowConsumer, Farewell::Abort),
+        }
+        push.into()
+    }
+
+    /// Ends the session once what waits is written: the client is told nothing but that the
+    /// connection closes. The first reason counts.
+    pub fn close(&self, reason: DisconnectReason) {
+        self.end(reason, Farewell::Flush(websocket::CLOSE));
+    }
+
+    /// Whether it is over, or about to be.
+    pub fn is_ended(&self) -> bool {
+        self.shared.lock().end.is_some()
+    }
+
+    /// Bytes that wait for the client.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.lock().out.bytes()
+    }
+
+    /// Drops what waits and was not begun, except essential frames. Returns the bytes.
+    pub fn clear_queue(&self) -> usize {
+        self.shared.lock().out.drop_waiting()
+    }
+
+    /// Has [`Connection::sweep`](crate::protocol::Connection::sweep) called.
+    pub fn request_sweep(&self) {
+        let mut shared = self.shared.lock();
+        shared.sweep = true;
+        shared.wake();
+    }
+
+    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, Shared> {
+        self.shared.lock()
+    }
+
+    pub(crate) fn end(&self, reason: DisconnectReason, farewell: Farewell) {
+        self.shared.lock().end(reason, farewell);
+    }
+
+    /// Queues a message of a WebSocket without Engine.IO ([`Framing::WebSocket`]).
+    pub fn send_message(&self, opcode: Opcode, data: &[u8]) {
+        let opcode = match opcode {
+            Opcode::Text => Data::Text,
+            Opcode::Binary => Data::Binary,
+        };
+        let mut bytes = Vec::new();
+        let frame = tungstenite::Frame::message(data.to_vec(), OpCode::Data(opcode), true);
+        // Writing to memory cannot fail.
+        if frame.format(&mut bytes).is_ok() {
+            self.send_raw(bytes.into());
+        }
+    }
+
+    /// Answers a control frame of WebSocket by another.
+    pub(crate) fn send_raw(&self, bytes: Bytes) {
+        let mut shared = self.shared.lock();
+        if shared.end.is_none() && shared.out.push_raw(bytes) == Push::Overflow {
+            shared.end(DisconnectReason::SlowConsumer, Farewell::Abort);
+        }
+    }
+
+    // What follows is for the session's task.
+
+    /// Begins a turn: until [`Session::settle`] nobody needs to wake the task.
+    pub(crate) fn turn(&self, cx: &Context<'_>) -> Turn {
+        let mut shared = self.shared.lock();
+        shared.woken = true;
+        if !shared
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(cx.waker()))
+        {
+            shared.driver = Some(cx.waker().clone());
+        }
+        let mut turn = Turn {
+            sweep: std::mem::take(&mut shared.sweep),
+            ..Turn::default()
+        };
+        let base64 = self.base64;
+        if let Some(polling) = &mut shared.polling {
+            turn.post = polling.post.take();
+            turn.handover = polling.take_handover();
+        }
+        if turn.handover.is_some() && base64 {
+            shared.out.use_base64();
+        }
+        turn
+    }
+
+    /// Ends a turn. `is_blocked`: the kernel takes no more for now.
+    pub(crate) fn settle(&self, is_blocked: bool) -> Settled {
+        let mut shared = self.shared.lock();
+        let is_held = shared
+            .polling
+            .as_ref()
+            .is_some_and(|polling| polling.holds_packets());
+        let is_writable = shared.transport == Transport::WebSocket && !is_blocked && !is_held;
+        let again = shared.sweep
+            || (is_writable && !shared.out.is_empty())
+            || shared
+                .polling
+                .as_ref()
+                .is_some_and(|polling| polling.is_ready());
+        shared.woken = again;
+        shared.forget_polling();
+        Settled {
+            again,
+            bytes: shared.out.bytes(),
+            drained: shared.end.is_none() && shared.out.take_drained(),
+            end: shared.end.clone(),
+        }
+    }
+
+    /// What is to be written to the WebSocket.
+    pub(crate) fn begin_write(&self) -> Option<Batch> {
+        let mut shared = self.shared.lock();
+        // What a poll has taken goes before.
+        if shared
+            .polling
+            .as_ref()
+            .is_some_and(|polling| polling.holds_packets())
+        {
+            return None;
+        }
+        shared.out.begin()
+    }
+
+    pub(crate) fn finish_write(&self, batch: Batch) {
+        self.shared.lock().out.finish(batch);
+    }
+
+    /// Appends the close frame, whatever waits.
+    pub(crate) fn push_farewell(&self, close: Bytes) {
+        // The queue's bound cannot refuse it for long: the writing is bounded in time.
+        let _ = self.shared.lock().out.push_raw(close);
+    }
+
+    /// Publishes until when polls may come.
+    pub(crate) fn set_expiry(&self, expires: Instant) {
+        if let Some(polling) = &mut self.shared.lock().polling {
+            polling.expires = expires;
+        }
+    }
+
+    /// Gives back what waits: nobody will take it.
+    pub(crate) fn forget_queue(&self) {
+        let mut shared = self.shared.lock();
+        shared.out.forget();
+        shared.driver = None;
+    }
+}
+
+impl Shared {
+    /// Something was queued.
+    fn announce(&mut self) {
+        match self.transport {
+            Transport::WebSocket => self.wake(),
+            Transport::Polling => {
+                if let Some(polling) = &mut self.polling {
+                    polling.release_to_take();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wake(&mut self) {
+        if !self.woken {
+            self.woken = true;
+            if let Some(driver) = &self.driver {
+                driver.wake_by_ref();
+            }
+        }
+    }
+
+    pub(crate) fn end(&mut self, reason: DisconnectReason, farewell: Farewell) {
+        if self.end.is_some() {
+            return;
+        }
+        let said = match &mut self.polling {
+            Some(polling) => polling.end(&farewell),
+            None => false,
+        };
+        self.end = Some(End {
+            reason,
+            farewell,
+            said,
+        });
+        self.wake();
+    }
+
+    /// After an upgrade nothing of long polling is needed once its last request is answered.
+    fn forget_polling(&mut self) {
+        if self.transport == Transport::WebSocket
+            && self
+                .polling
+                .as_ref()
+                .is_some_and(|polling| polling.is_idle())
+        {
+            self.polling = None;
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
