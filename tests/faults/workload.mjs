@@ -23,16 +23,22 @@ export function seedOfRun() {
 
 /**
  * One person on one socket, who sends one message after the other and repeats each, with the same
- * clientMsgId, until it is acknowledged.
+ * clientMsgId, until it is acknowledged; between two messages they wait `pauseMs`.
  */
 export class Talker {
-  constructor(node, who, conversationId, name) {
-    Object.assign(this, { node, who, conversationId, name });
+  constructor(node, who, conversationId, name, { pauseMs = 0, ...options } = {}) {
+    Object.assign(this, { node, who, conversationId, name, pauseMs });
     this.acked = new Map();
     this.attempts = 0;
     this.longestWaitMs = 0;
+    this.connections = 0;
     this.stopped = false;
-    this.socket = socketOf(node, { auth: { token: who.token } });
+    this.socket = socketOf(node, { auth: { token: who.token }, ...options });
+    this.socket.on('connect', () => {
+      this.connections += 1;
+    });
+    // Hours of talk are not to be kept twice.
+    this.socket.offAny();
   }
 
   async run() {
@@ -46,12 +52,13 @@ export class Talker {
         // A repetition is what a client does: on an error, and when no answer came.
         const ack = await this.tryOnce(payload);
         this.longestWaitMs = Math.max(this.longestWaitMs, Date.now() - began);
-        if (ack?.ok) this.acked.set(clientMsgId, { seq: ack.message.seq, content: ack.message.content });
+        if (ack?.ok) this.acked.set(clientMsgId, { seq: ack.message.seq, content: ack.message.content, at: Date.now() });
         else await delay(50);
         if (ack && !ack.ok && !['unavailable', 'unauthorized'].includes(ack.error.code)) {
           throw new Error(`${clientMsgId} refused: ${JSON.stringify(ack.error)}`);
         }
       }
+      if (this.pauseMs > 0) await delay(this.pauseMs);
     }
   }
 
@@ -85,36 +92,46 @@ export class Talker {
 
 /** One person on one socket, who holds every message once, by `receive_msg` and by `sync`. */
 export class Listener {
-  constructor(node, who, conversationIds) {
-    Object.assign(this, { node, who });
+  constructor(node, who, conversationIds, options = {}) {
+    Object.assign(this, { node, who, options });
     this.held = new Map(conversationIds.map((id) => [id, new Map()]));
+    this.arrivals = new Map(conversationIds.map((id) => [id, new Map()]));
+    this.presence = [];
     this.faults = [];
     this.connections = 0;
+    this.connectErrors = 0;
     this.syncs = 0;
   }
 
   async open() {
-    this.socket = socketOf(this.node, { auth: { token: this.who.token } });
+    this.socket = socketOf(this.node, { auth: { token: this.who.token }, ...this.options });
     let last = new Map();
     this.socket.on('connect', () => {
       this.connections += 1;
       last = new Map();
     });
+    this.socket.on('connect_error', () => {
+      this.connectErrors += 1;
+    });
     this.socket.on('receive_msg', (message) => {
       const before = last.get(message.conversationId) ?? 0;
       if (message.seq <= before) this.faults.push(`${message.seq} after ${before} on one connection`);
-      if (before !== 0 && message.seq !== before + 1) this.faults.push(`${before} then ${message.seq}: a hole`);
+      if (before !== 0 && message.seq > before + 1) this.faults.push(`${before} then ${message.seq}: a hole`);
       last.set(message.conversationId, message.seq);
       this.hold(message);
     });
+    this.socket.on('presence', ({ userId, status }) => this.presence.push({ userId, status, at: Date.now() }));
     this.socket.on('authenticated', () => void this.catchUp());
-    await this.socket.hears('authenticated');
+    await this.socket.hears('authenticated', undefined, 20_000);
+    this.socket.offAny();
+    this.socket.heard.length = 0;
   }
 
   hold(message) {
     const log = this.held.get(message.conversationId);
     const known = log.get(message.seq);
-    if (known && known !== message.content) this.faults.push(`seq ${message.seq} has two contents`);
+    if (known === undefined) this.arrivals.get(message.conversationId).set(message.seq, Date.now());
+    else if (known !== message.content) this.faults.push(`seq ${message.seq} has two contents`);
     log.set(message.seq, message.content);
   }
 
@@ -148,6 +165,28 @@ export function dense(log) {
   let seq = 0;
   while (log.has(seq + 1)) seq += 1;
   return seq;
+}
+
+/** When each acknowledged message was acknowledged, and how long after that a listener held it. */
+export function delays(talkers, listeners, conversationId) {
+  const all = [];
+  for (const talker of talkers.filter((t) => t.conversationId === conversationId)) {
+    for (const { seq, at } of talker.acked.values()) {
+      for (const listener of listeners) {
+        const arrival = listener.arrivals.get(conversationId)?.get(seq);
+        if (arrival !== undefined) all.push({ ackedAt: at, arrival, ms: Math.max(0, arrival - at) });
+      }
+    }
+  }
+  return all;
+}
+
+/** Median, 99th percentile and maximum, for a line of figures. */
+export function spread(values) {
+  if (values.length === 0) return 'none';
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+  return `${sorted.length} median ${at(0.5)} p99 ${at(0.99)} max ${sorted.at(-1)} ms`;
 }
 
 /**

@@ -6,23 +6,25 @@ import { MongoClient } from 'mongodb';
 import { freePort, start, stop, tempDir, until } from './process.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const binary = process.env.SYNCCHAT_TEST_MONGOD ?? path.join(root, 'target/services/bin/mongod');
+export const mongodBinary = process.env.SYNCCHAT_TEST_MONGOD ?? path.join(root, 'target/services/bin/mongod');
+
+/** How a member of a replica set is started for tests: little memory, a quick end. */
+export const mongodArgs = (port, dbpath) => [
+  ...['--dbpath', dbpath, '--port', String(port), '--bind_ip', '127.0.0.1'],
+  ...['--replSet', 'rs', '--nounixsocket', '--wiredTigerCacheSizeGB', '0.25'],
+  ...['--setParameter', 'diagnosticDataCollectionEnabled=false'],
+  ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=100'],
+];
 
 /** Starts a mongod; `kill`, `restart` and `stop` end it and bring it back on the same data. */
 export async function startMongod() {
-  await access(binary).catch(() => {
-    throw new Error(`no mongod at ${binary}: run "make services"`);
+  await access(mongodBinary).catch(() => {
+    throw new Error(`no mongod at ${mongodBinary}: run "make services"`);
   });
   const { dir, remove } = await tempDir('mongod');
   const port = await freePort();
   await mkdir(path.join(dir, 'db'));
-  const launch = () =>
-    start(binary, [
-      ...['--dbpath', path.join(dir, 'db'), '--port', String(port), '--bind_ip', '127.0.0.1'],
-      ...['--replSet', 'rs', '--nounixsocket', '--wiredTigerCacheSizeGB', '0.25'],
-      ...['--setParameter', 'diagnosticDataCollectionEnabled=false'],
-      ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=100'],
-    ]);
+  const launch = () => start(mongodBinary, mongodArgs(port, path.join(dir, 'db')));
   let running = launch();
   const direct = new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, {
     serverSelectionTimeoutMS: 1000,

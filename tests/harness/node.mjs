@@ -46,6 +46,7 @@ export async function startNode(flags = {}) {
     url,
     admin,
     port,
+    adminPort,
     dir,
     async launch() {
       running = start(binary, ['serve', ...args], { cwd: dir });

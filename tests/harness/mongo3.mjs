@@ -1,0 +1,94 @@
+// A real replica set of three: whoever is primary can be killed, paused or told to step down.
+import { access, mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { MongoClient } from 'mongodb';
+import { mongodArgs, mongodBinary } from './mongod.mjs';
+import { freePort, start, stop, tempDir, until } from './process.mjs';
+
+/** Starts the three and waits for a primary. Elections take about two seconds here. */
+export async function startReplicaSet() {
+  await access(mongodBinary).catch(() => {
+    throw new Error(`no mongod at ${mongodBinary}: run "make services"`);
+  });
+  const { dir, remove } = await tempDir('mongo3');
+  const members = [];
+  for (let i = 0; i < 3; i += 1) {
+    const dbpath = path.join(dir, String(i));
+    await mkdir(dbpath);
+    const port = await freePort();
+    const launch = () => start(mongodBinary, mongodArgs(port, dbpath));
+    members.push({ port, launch, running: launch() });
+  }
+  for (const member of members) {
+    // A client whose first connection failed stays closed, so each try has its own.
+    const connect = () =>
+      new MongoClient(`mongodb://127.0.0.1:${member.port}/?directConnection=true`, {
+        serverSelectionTimeoutMS: 500,
+        socketTimeoutMS: 1_000,
+      }).connect();
+    member.direct = await until('a mongod to answer', connect, 30_000);
+  }
+  const admin = (member) => member.direct.db('admin');
+  await admin(members[0]).command({
+    replSetInitiate: {
+      _id: 'rs',
+      members: members.map(({ port }, i) => ({ _id: i, host: `127.0.0.1:${port}` })),
+      settings: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200, heartbeatTimeoutSecs: 1 },
+    },
+  });
+  const says = async (member) => {
+    try {
+      return await admin(member).command({ hello: 1 });
+    } catch {
+      return {};
+    }
+  };
+  /** The member that is primary; another one than `not`, where that is given. */
+  const primary = (not) =>
+    until(
+      'a primary',
+      async () => {
+        const live = members.filter((member) => member !== not);
+        const answers = await Promise.all(live.map(says));
+        return live.find((_, i) => answers[i].isWritablePrimary);
+      },
+      30_000,
+    );
+  await primary();
+  return {
+    url: (db) => `mongodb://${members.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${db}?replicaSet=rs`,
+    primary,
+    /** Kills the primary, waits for the next; gives what brings the killed one back. */
+    async killPrimary() {
+      const was = await primary();
+      was.running.child.kill('SIGKILL');
+      await was.running.exited;
+      await primary(was);
+      return async () => {
+        was.running = was.launch();
+        await until('the member to be back', async () => (await says(was)).secondary, 30_000);
+      };
+    },
+    /** Stops the primary with SIGSTOP, waits for the next; gives what lets it go on. */
+    async pausePrimary() {
+      const was = await primary();
+      was.running.child.kill('SIGSTOP');
+      await primary(was);
+      return async () => {
+        was.running.child.kill('SIGCONT');
+        await until('the member to be back', async () => (await says(was)).secondary, 30_000);
+      };
+    },
+    /** Makes the primary step down and waits for the next. */
+    async stepDown() {
+      const was = await primary();
+      await admin(was).command({ replSetStepDown: 12, secondaryCatchUpPeriodSecs: 5 });
+      await primary(was);
+    },
+    async stop() {
+      await Promise.all(members.map((member) => member.direct.close()));
+      await Promise.all(members.map((member) => stop(member.running, 'SIGKILL')));
+      await remove();
+    },
+  };
+}
