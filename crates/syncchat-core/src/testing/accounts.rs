@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::memory::{MemoryStore, State};
+use super::log::State;
+use super::memory::MemoryStore;
 use crate::model::{Account, PresenceStatus, Timestamp, User, UserId};
 use crate::ports::store::{AccountStore, AccountWrite, RefreshToken, Rotation, StoreResult};
 

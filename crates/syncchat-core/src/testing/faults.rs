@@ -17,6 +17,13 @@ pub struct Faults {
     pub land_late: f64,
     /// How late, at most.
     pub late: Duration,
+    /// So many of the next appends find that another node was faster: a message of the same sender
+    /// gets there first.
+    pub overtaken: u32,
+    /// Reads wait until this is taken back.
+    pub hold_reads: bool,
+    /// Writes wait until this is taken back.
+    pub hold_writes: bool,
     /// All calls answer `Unavailable`, and nothing is done.
     pub down: bool,
 }
@@ -30,6 +37,9 @@ impl Faults {
         lose_answer: 0.0,
         land_late: 0.0,
         late: Duration::ZERO,
+        overtaken: 0,
+        hold_reads: false,
+        hold_writes: false,
         down: false,
     };
 }

@@ -1,25 +1,24 @@
 //! A whole store in memory. It checks what the core must keep (places follow one another, times do
 //! not fall, cursors stay within the log), and remembers where it did not.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::faults::Faults;
+use super::log::{Log, State};
 use super::rng::Rng;
-use crate::command::CursorKind;
-use crate::limits::UNREAD_SCAN_MAX;
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, Membership, Message, MessageId,
-    MessageKind, Seq, SeqSpans, Timestamp, UserId,
+    Conversation, ConversationId, Membership, Message, MessageId, MessageKind, Seq, Timestamp,
+    UserId,
 };
 use crate::ports::store::{
     Append, Appended, Audience, ConversationChange, ConversationCursor, ConversationStore,
-    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, RefreshToken, Store,
-    StoreError, StoreResult,
+    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, Store, StoreError,
+    StoreResult,
 };
 
 /// Logs, accounts and tokens in memory, with fault dials.
@@ -28,30 +27,6 @@ pub struct MemoryStore {
     faults: Mutex<Faults>,
     rng: Mutex<Rng>,
     calls: AtomicU64,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    logs: BTreeMap<ConversationId, Log>,
-    pub(super) accounts: BTreeMap<UserId, Account>,
-    /// Token, and whether it is still good.
-    pub(super) tokens: HashMap<[u8; 32], (RefreshToken, bool)>,
-    pub(super) revoked: Vec<[u8; 16]>,
-    /// What the core broke.
-    broken: Vec<&'static str>,
-}
-
-struct Log {
-    conversation: Conversation,
-    places: BTreeMap<UserId, Place>,
-    messages: Vec<Message>,
-}
-
-#[derive(Default)]
-struct Place {
-    spans: SeqSpans,
-    read_seq: Seq,
-    delivered_seq: Seq,
 }
 
 impl MemoryStore {
@@ -123,7 +98,7 @@ impl MemoryStore {
     }
 
     pub(super) async fn reading(&self) -> StoreResult<()> {
-        let (faults, fails) = self.call(|faults| faults.fail_read).await;
+        let (faults, fails) = self.call(|f| f.fail_read, |f| f.hold_reads).await;
         if faults.down || fails {
             return Err(StoreError::Unavailable("a read failed".into()));
         }
@@ -135,7 +110,7 @@ impl MemoryStore {
         &self,
         write: impl FnOnce(&mut State) -> T + Send + 'static,
     ) -> StoreResult<T> {
-        let (faults, fails) = self.call(|faults| faults.fail_before_write).await;
+        let (faults, fails) = self.call(|f| f.fail_before_write, |f| f.hold_writes).await;
         if faults.down || fails {
             return Err(StoreError::Unavailable("a write failed".into()));
         }
@@ -161,8 +136,15 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    async fn call(&self, probability: fn(&Faults) -> f64) -> (Faults, bool) {
+    async fn call(
+        &self,
+        probability: fn(&Faults) -> f64,
+        held: fn(&Faults) -> bool,
+    ) -> (Faults, bool) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        while held(&self.faults.lock()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let faults = *self.faults.lock();
         let (fails, pause) = {
             let mut rng = self.rng.lock();
@@ -173,226 +155,19 @@ impl MemoryStore {
         }
         (faults, fails)
     }
-}
 
-impl State {
-    fn append(&mut self, append: &Append) -> Appended {
-        let first = append.messages.first().map(|message| message.seq);
-        self.must(
-            first == Some(append.expected_seq + 1),
-            "an append follows what it names",
-        );
-        let Some(log) = self.logs.get_mut(&append.conversation) else {
-            return Appended::Moved;
+    /// Lets another node write first, if the dial says so.
+    fn overtake(&self, append: &Append) {
+        let overtaken = {
+            let mut faults = self.faults.lock();
+            let overtaken = faults.overtaken > 0;
+            faults.overtaken = faults.overtaken.saturating_sub(1);
+            overtaken
         };
-        if log.conversation.last_seq != append.expected_seq {
-            return Appended::Moved;
-        }
-        let named = |m: &Message| m.client_msg_id.clone().map(|name| (m.sender, name));
-        let mut names: Vec<_> = log.messages.iter().filter_map(named).collect();
-        for name in append.messages.iter().filter_map(named) {
-            if names.contains(&name) {
-                return Appended::Duplicate;
-            }
-            names.push(name);
-        }
-        let dense = append.messages.iter().all(|message| log.push(message));
-        for change in &append.changes {
-            log.apply(change);
-        }
-        self.must(dense, "messages follow one another, and times do not fall");
-        Appended::Committed
-    }
-
-    fn must(&mut self, kept: bool, duty: &'static str) {
-        if !kept {
-            self.broken.push(duty);
-        }
-    }
-
-    fn find(&self, id: MessageId) -> Option<&Message> {
-        let mut messages = self.logs.values().flat_map(|log| &log.messages);
-        messages.find(|message| message.id == id)
-    }
-
-    fn change(&mut self, id: MessageId, change: impl FnOnce(&mut Message)) -> Option<Message> {
-        let mut messages = self.logs.values_mut().flat_map(|log| &mut log.messages);
-        let message = messages.find(|message| message.id == id)?;
-        change(message);
-        Some(message.clone())
-    }
-
-    fn create(&mut self, new: &NewConversation) -> CreatedConversation {
-        let participants: Vec<UserId> = new.participants.iter().copied().collect();
-        if new.kind == ConversationKind::Private {
-            let same = |log: &&Log| {
-                log.conversation.kind == ConversationKind::Private
-                    && log.conversation.participants == participants
-            };
-            if let Some(log) = self.logs.values().find(same) {
-                return CreatedConversation::Existing(log.conversation.clone());
-            }
-        }
-        let conversation = Conversation {
-            id: new.id,
-            kind: new.kind,
-            title: new.title.clone(),
-            participants,
-            last_seq: 0,
-            last_ordinal: 0,
-            created_at: new.created_at,
-            updated_at: new.created_at,
-        };
-        let place = |user: &UserId| {
-            let place = Place {
-                spans: SeqSpans::all(),
-                ..Place::default()
-            };
-            (*user, place)
-        };
-        let log = Log {
-            places: conversation.participants.iter().map(place).collect(),
-            conversation: conversation.clone(),
-            messages: Vec::new(),
-        };
-        self.logs.insert(new.id, log);
-        CreatedConversation::New(conversation)
-    }
-
-    fn advance(&mut self, advance: &CursorAdvance) -> Option<(Cursors, bool)> {
-        let last_seq = self.logs.get(&advance.conversation)?.conversation.last_seq;
-        self.must(advance.seq <= last_seq, "cursors stay within the log");
-        let log = self.logs.get_mut(&advance.conversation)?;
-        let place = log.places.get_mut(&advance.user)?;
-        if !place.spans.is_open() {
-            return None;
-        }
-        let before = (place.read_seq, place.delivered_seq);
-        place.delivered_seq = place.delivered_seq.max(advance.seq);
-        if advance.kind == CursorKind::Read {
-            place.read_seq = place.read_seq.max(advance.seq);
-        }
-        let rose = match advance.kind {
-            CursorKind::Read => place.read_seq > before.0,
-            CursorKind::Delivered => place.delivered_seq > before.1,
-        };
-        Some((place.cursors(advance.user), rose))
-    }
-}
-
-impl Log {
-    /// Appends; says whether the message was as it must be.
-    fn push(&mut self, message: &Message) -> bool {
-        let conversation = &mut self.conversation;
-        let counts = u64::from(message.kind != MessageKind::System);
-        let kept = message.conversation == conversation.id
-            && message.seq == conversation.last_seq + 1
-            && message.ordinal == conversation.last_ordinal + counts
-            && message.created_at >= conversation.updated_at;
-        conversation.last_seq = message.seq;
-        conversation.last_ordinal = message.ordinal;
-        conversation.updated_at = message.created_at;
-        self.messages.push(message.clone());
-        kept
-    }
-
-    fn apply(&mut self, change: &ConversationChange) {
-        match change {
-            ConversationChange::Add { user, seq } => {
-                let place = self.places.entry(*user).or_default();
-                place.spans.open_at(*seq);
-                place.read_seq = place.read_seq.max(*seq);
-                place.delivered_seq = place.delivered_seq.max(*seq);
-            }
-            ConversationChange::Remove { user, seq } => {
-                if let Some(place) = self.places.get_mut(user) {
-                    place.spans.close_at(*seq);
-                }
-            }
-            ConversationChange::Rename { title } => self.conversation.title = Some(title.clone()),
-        }
-        let here = self
-            .places
-            .iter()
-            .filter(|(_, place)| place.spans.is_open());
-        self.conversation.participants = here.map(|(user, _)| *user).collect();
-    }
-
-    fn membership(&self, user: UserId) -> Option<Membership> {
-        let place = self.places.get(&user)?;
-        Some(Membership {
-            conversation: self.conversation.id,
-            user,
-            spans: place.spans.clone(),
-            read_seq: place.read_seq,
-            delivered_seq: place.delivered_seq,
-            last_seq: self.conversation.last_seq,
-        })
-    }
-
-    fn range(&self, range: LogRange, limit: usize) -> Vec<Message> {
-        let all = self.messages.iter();
-        match range {
-            LogRange::After(seq) => all.filter(|m| m.seq > seq).take(limit).cloned().collect(),
-            LogRange::Since(at) => {
-                let since = all.filter(|m| m.created_at >= at);
-                since.take(limit).cloned().collect()
-            }
-            LogRange::Before(seq) => {
-                let before: Vec<_> = all.filter(|m| m.seq < seq).collect();
-                let newest = before.len().saturating_sub(limit);
-                before[newest..].iter().map(|m| (*m).clone()).collect()
-            }
-        }
-    }
-
-    fn unread(&self, user: UserId) -> u64 {
-        let Some(place) = self.places.get(&user).filter(|place| place.spans.is_open()) else {
-            return 0;
-        };
-        let counts = |m: &&Message| {
-            m.seq > place.read_seq
-                && m.sender != user
-                && !m.deleted
-                && m.kind != MessageKind::System
-        };
-        self.messages
-            .iter()
-            .filter(counts)
-            .take(UNREAD_SCAN_MAX)
-            .count() as u64
-    }
-
-    fn cursors(&self) -> Vec<Cursors> {
-        let here = self
-            .places
-            .iter()
-            .filter(|(_, place)| place.spans.is_open());
-        here.map(|(user, place)| place.cursors(*user)).collect()
-    }
-
-    fn readers(&self, seq: Seq, limit: usize) -> Vec<Cursors> {
-        let mut readers = self.cursors();
-        readers.retain(|cursors| cursors.read_seq >= seq);
-        readers.sort_by_key(|cursors| std::cmp::Reverse(cursors.read_seq));
-        readers.truncate(limit);
-        readers
-    }
-
-    fn furthest_delivered(&self) -> Vec<Cursors> {
-        let mut members = self.cursors();
-        members.sort_by_key(|cursors| std::cmp::Reverse(cursors.delivered_seq));
-        members.truncate(2);
-        members
-    }
-}
-
-impl Place {
-    fn cursors(&self, user: UserId) -> Cursors {
-        Cursors {
-            user,
-            read_seq: self.read_seq,
-            delivered_seq: self.delivered_seq,
+        let member = self.state.lock().any_member(append.conversation);
+        if overtaken && let Some(member) = member {
+            let message = super::message(append.conversation, member, "faster");
+            self.append_behind(append.conversation, vec![message], None, member);
         }
     }
 }
@@ -405,6 +180,7 @@ impl ConversationStore for MemoryStore {
         ids.dedup();
         let once = ids.len() == appends.len();
         self.state.lock().must(once, "a conversation occurs once");
+        appends.iter().for_each(|append| self.overtake(append));
         self.writing(move |state| appends.iter().map(|append| state.append(append)).collect())
             .await
     }

@@ -4,6 +4,7 @@
 mod accounts;
 mod faults;
 mod fleet;
+mod log;
 mod memory;
 mod rng;
 

@@ -266,29 +266,73 @@ async fn a_store_that_stalls_is_waited_for_so_long_and_no_longer() {
     let world = World::new(2);
     let me = world.people[0];
     let id = world.group(&world.people).await;
-    world.say(me, id, "1").await.expect("sent");
-    world.store.set_faults(Faults {
-        delay: Duration::from_secs(1_000_000),
-        ..Faults::NONE
-    });
+    let hold = |reads, writes| {
+        world.store.set_faults(Faults {
+            hold_reads: reads,
+            hold_writes: writes,
+            ..Faults::NONE
+        });
+    };
+    hold(true, true);
+    let other = world.other_node();
+    let seconds = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
     let begun = tokio::time::Instant::now();
-    // The second waits behind the first, and is given up without having been written.
-    let (a, b) = tokio::join!(world.say(me, id, "2"), async {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        world.say(me, id, "3").await
-    });
-    assert_eq!(
-        (code(a), code(b)),
-        (ErrorCode::Unavailable, ErrorCode::Unavailable)
+    // The first waits for its read and then for its write, the second for the first.
+    let (a, b, ()) = tokio::join!(
+        other.say(me, id, "a"),
+        async {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            other.say(me, id, "b").await
+        },
+        async {
+            seconds(4).await;
+            hold(false, true);
+        }
     );
+    let refused = (code(a), code(b));
+    assert_eq!(refused, (ErrorCode::Unavailable, ErrorCode::Unavailable));
     assert!(begun.elapsed() <= COMMIT_TIMEOUT + Duration::from_millis(2));
-    world.store.set_faults(Faults::NONE);
-    assert!(world.say(me, id, "4").await.is_ok());
+    seconds(2).await;
+    hold(false, false);
+    other.chat.drain().await;
     let log = world.store.log_of(id);
-    assert!(
-        log.iter().all(|message| message.content != "3"),
-        "late, so not written"
+    let texts: Vec<_> = log.iter().map(|message| message.content.as_str()).collect();
+    assert_eq!(
+        texts,
+        ["a"],
+        "the second was given up before it was written"
     );
+    assert_eq!(other.say(me, id, "c").await.expect("sent").seq, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_overtaken_tries_again_but_not_for_ever() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    let overtaken = |times| {
+        world.store.set_faults(Faults {
+            overtaken: times,
+            ..Faults::NONE
+        });
+    };
+    overtaken(3);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(world.say(me, id, "at last").await.expect("sent").seq, 4);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    let told = short(&world.fleet.take());
+    assert_eq!(told, ["head 1", "head 2", "head 3", "committed [4]"]);
+    overtaken(u32::MAX);
+    assert_eq!(
+        code(world.say(me, id, "never").await),
+        ErrorCode::Unavailable
+    );
+    assert!(
+        begun.elapsed() < COMMIT_TIMEOUT,
+        "by the number of attempts"
+    );
+    assert_eq!(world.store.broken(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

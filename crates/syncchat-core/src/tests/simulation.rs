@@ -86,7 +86,8 @@ async fn simulate(seed: u64) -> (Arc<Run>, Findings) {
         lose_answer: rng.pick(&[0.0, 0.1]),
         land_late: rng.pick(&[0.0, 0.1]),
         late: Duration::from_millis(rng.pick(&[10, 1_000, 15_000])),
-        down: false,
+        overtaken: rng.pick(&[0, 50]),
+        ..Faults::NONE
     });
     let run = Arc::new(Run {
         store,

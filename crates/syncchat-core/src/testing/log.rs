@@ -1,0 +1,273 @@
+//! Logs in memory, and what a store does with them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::command::CursorKind;
+use crate::limits::UNREAD_SCAN_MAX;
+use crate::model::{
+    Account, Conversation, ConversationId, ConversationKind, Membership, Message, MessageId,
+    MessageKind, Seq, SeqSpans, UserId,
+};
+use crate::ports::store::{
+    Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors, LogRange,
+    NewConversation, RefreshToken,
+};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) logs: BTreeMap<ConversationId, Log>,
+    pub(super) accounts: BTreeMap<UserId, Account>,
+    /// Token, and whether it is still good.
+    pub(super) tokens: HashMap<[u8; 32], (RefreshToken, bool)>,
+    pub(super) revoked: Vec<[u8; 16]>,
+    /// What the core broke.
+    pub(super) broken: Vec<&'static str>,
+}
+
+pub(super) struct Log {
+    pub(super) conversation: Conversation,
+    places: BTreeMap<UserId, Place>,
+    pub(super) messages: Vec<Message>,
+}
+
+#[derive(Default)]
+struct Place {
+    spans: SeqSpans,
+    read_seq: Seq,
+    delivered_seq: Seq,
+}
+
+impl State {
+    pub(super) fn append(&mut self, append: &Append) -> Appended {
+        let first = append.messages.first().map(|message| message.seq);
+        self.must(
+            first == Some(append.expected_seq + 1),
+            "an append follows what it names",
+        );
+        let Some(log) = self.logs.get_mut(&append.conversation) else {
+            return Appended::Moved;
+        };
+        if log.conversation.last_seq != append.expected_seq {
+            return Appended::Moved;
+        }
+        let named = |m: &Message| m.client_msg_id.clone().map(|name| (m.sender, name));
+        let mut names: Vec<_> = log.messages.iter().filter_map(named).collect();
+        for name in append.messages.iter().filter_map(named) {
+            if names.contains(&name) {
+                return Appended::Duplicate;
+            }
+            names.push(name);
+        }
+        let dense = append.messages.iter().all(|message| log.push(message));
+        for change in &append.changes {
+            log.apply(change);
+        }
+        self.must(dense, "messages follow one another, and times do not fall");
+        Appended::Committed
+    }
+
+    pub(super) fn any_member(&self, id: ConversationId) -> Option<UserId> {
+        self.logs
+            .get(&id)?
+            .conversation
+            .participants
+            .first()
+            .copied()
+    }
+
+    pub(super) fn must(&mut self, kept: bool, duty: &'static str) {
+        if !kept {
+            self.broken.push(duty);
+        }
+    }
+
+    pub(super) fn find(&self, id: MessageId) -> Option<&Message> {
+        let mut messages = self.logs.values().flat_map(|log| &log.messages);
+        messages.find(|message| message.id == id)
+    }
+
+    pub(super) fn change(
+        &mut self,
+        id: MessageId,
+        change: impl FnOnce(&mut Message),
+    ) -> Option<Message> {
+        let mut messages = self.logs.values_mut().flat_map(|log| &mut log.messages);
+        let message = messages.find(|message| message.id == id)?;
+        change(message);
+        Some(message.clone())
+    }
+
+    pub(super) fn create(&mut self, new: &NewConversation) -> CreatedConversation {
+        let participants: Vec<UserId> = new.participants.iter().copied().collect();
+        if new.kind == ConversationKind::Private {
+            let same = |log: &&Log| {
+                log.conversation.kind == ConversationKind::Private
+                    && log.conversation.participants == participants
+            };
+            if let Some(log) = self.logs.values().find(same) {
+                return CreatedConversation::Existing(log.conversation.clone());
+            }
+        }
+        let conversation = Conversation {
+            id: new.id,
+            kind: new.kind,
+            title: new.title.clone(),
+            participants,
+            last_seq: 0,
+            last_ordinal: 0,
+            created_at: new.created_at,
+            updated_at: new.created_at,
+        };
+        let place = |user: &UserId| {
+            let place = Place {
+                spans: SeqSpans::all(),
+                ..Place::default()
+            };
+            (*user, place)
+        };
+        let log = Log {
+            places: conversation.participants.iter().map(place).collect(),
+            conversation: conversation.clone(),
+            messages: Vec::new(),
+        };
+        self.logs.insert(new.id, log);
+        CreatedConversation::New(conversation)
+    }
+
+    pub(super) fn advance(&mut self, advance: &CursorAdvance) -> Option<(Cursors, bool)> {
+        let last_seq = self.logs.get(&advance.conversation)?.conversation.last_seq;
+        self.must(advance.seq <= last_seq, "cursors stay within the log");
+        let log = self.logs.get_mut(&advance.conversation)?;
+        let place = log.places.get_mut(&advance.user)?;
+        if !place.spans.is_open() {
+            return None;
+        }
+        let before = (place.read_seq, place.delivered_seq);
+        place.delivered_seq = place.delivered_seq.max(advance.seq);
+        if advance.kind == CursorKind::Read {
+            place.read_seq = place.read_seq.max(advance.seq);
+        }
+        let rose = match advance.kind {
+            CursorKind::Read => place.read_seq > before.0,
+            CursorKind::Delivered => place.delivered_seq > before.1,
+        };
+        Some((place.cursors(advance.user), rose))
+    }
+}
+
+impl Log {
+    /// Appends; says whether the message was as it must be.
+    pub(super) fn push(&mut self, message: &Message) -> bool {
+        let conversation = &mut self.conversation;
+        let counts = u64::from(message.kind != MessageKind::System);
+        let kept = message.conversation == conversation.id
+            && message.seq == conversation.last_seq + 1
+            && message.ordinal == conversation.last_ordinal + counts
+            && message.created_at >= conversation.updated_at;
+        conversation.last_seq = message.seq;
+        conversation.last_ordinal = message.ordinal;
+        conversation.updated_at = message.created_at;
+        self.messages.push(message.clone());
+        kept
+    }
+
+    pub(super) fn apply(&mut self, change: &ConversationChange) {
+        match change {
+            ConversationChange::Add { user, seq } => {
+                let place = self.places.entry(*user).or_default();
+                place.spans.open_at(*seq);
+                place.read_seq = place.read_seq.max(*seq);
+                place.delivered_seq = place.delivered_seq.max(*seq);
+            }
+            ConversationChange::Remove { user, seq } => {
+                if let Some(place) = self.places.get_mut(user) {
+                    place.spans.close_at(*seq);
+                }
+            }
+            ConversationChange::Rename { title } => self.conversation.title = Some(title.clone()),
+        }
+        let here = self
+            .places
+            .iter()
+            .filter(|(_, place)| place.spans.is_open());
+        self.conversation.participants = here.map(|(user, _)| *user).collect();
+    }
+
+    pub(super) fn membership(&self, user: UserId) -> Option<Membership> {
+        let place = self.places.get(&user)?;
+        Some(Membership {
+            conversation: self.conversation.id,
+            user,
+            spans: place.spans.clone(),
+            read_seq: place.read_seq,
+            delivered_seq: place.delivered_seq,
+            last_seq: self.conversation.last_seq,
+        })
+    }
+
+    pub(super) fn range(&self, range: LogRange, limit: usize) -> Vec<Message> {
+        let all = self.messages.iter();
+        match range {
+            LogRange::After(seq) => all.filter(|m| m.seq > seq).take(limit).cloned().collect(),
+            LogRange::Since(at) => {
+                let since = all.filter(|m| m.created_at >= at);
+                since.take(limit).cloned().collect()
+            }
+            LogRange::Before(seq) => {
+                let before: Vec<_> = all.filter(|m| m.seq < seq).collect();
+                let newest = before.len().saturating_sub(limit);
+                before[newest..].iter().map(|m| (*m).clone()).collect()
+            }
+        }
+    }
+
+    pub(super) fn unread(&self, user: UserId) -> u64 {
+        let Some(place) = self.places.get(&user).filter(|place| place.spans.is_open()) else {
+            return 0;
+        };
+        let counts = |m: &&Message| {
+            m.seq > place.read_seq
+                && m.sender != user
+                && !m.deleted
+                && m.kind != MessageKind::System
+        };
+        self.messages
+            .iter()
+            .filter(counts)
+            .take(UNREAD_SCAN_MAX)
+            .count() as u64
+    }
+
+    pub(super) fn cursors(&self) -> Vec<Cursors> {
+        let here = self
+            .places
+            .iter()
+            .filter(|(_, place)| place.spans.is_open());
+        here.map(|(user, place)| place.cursors(*user)).collect()
+    }
+
+    pub(super) fn readers(&self, seq: Seq, limit: usize) -> Vec<Cursors> {
+        let mut readers = self.cursors();
+        readers.retain(|cursors| cursors.read_seq >= seq);
+        readers.sort_by_key(|cursors| std::cmp::Reverse(cursors.read_seq));
+        readers.truncate(limit);
+        readers
+    }
+
+    pub(super) fn furthest_delivered(&self) -> Vec<Cursors> {
+        let mut members = self.cursors();
+        members.sort_by_key(|cursors| std::cmp::Reverse(cursors.delivered_seq));
+        members.truncate(2);
+        members
+    }
+}
+
+impl Place {
+    pub(super) fn cursors(&self, user: UserId) -> Cursors {
+        Cursors {
+            user,
+            read_seq: self.read_seq,
+            delivered_seq: self.delivered_seq,
+        }
+    }
+}
