@@ -8,7 +8,7 @@
 //! A route exists by being registered together with its description, so the document at
 //! `/api/openapi.json` cannot lag behind.
 //!
-//! Read in this order: [`router`], [`extract`], one resource such as [`messages`], [`error`],
+//! Read in this order: [`mod@router`], [`extract`], one resource such as [`messages`], [`error`],
 //! [`middleware`].
 
 pub mod router;

@@ -109,7 +109,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// The names of [`model::ConversationKind`], for the OpenAPI document.
+/// Two people, or many.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]

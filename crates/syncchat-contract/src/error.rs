@@ -90,9 +90,9 @@ pub fn http_status(code: ErrorCode) -> u16 {
     }
 }
 
-/// The names of [`ErrorCode`], for the OpenAPI document.
+/// Why a request is refused: a closed list.
 #[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = ErrorCode, rename_all = "snake_case")]
 #[allow(dead_code, reason = "a schema only")]
 pub(crate) enum Code {
     Unauthorized,

@@ -68,6 +68,7 @@ pub struct Attachment<'a> {
 
 /// What a system message tells.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SystemEvent)]
 #[serde(rename_all = "camelCase")]
 pub struct Happening<'a> {
     /// `added`, `removed`, `left` or `renamed`.
@@ -150,7 +151,7 @@ impl<'a> From<&'a SystemEvent> for Happening<'a> {
     }
 }
 
-/// The names of [`model::MessageKind`], for the OpenAPI document.
+/// What a message carries.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]
@@ -161,7 +162,7 @@ pub(crate) enum MessageType {
     System,
 }
 
-/// The types a client may send, for the OpenAPI document.
+/// What a client may send; `system` is the server's.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]
@@ -171,9 +172,9 @@ pub(crate) enum SendableType {
     File,
 }
 
-/// The names of [`MessageStatus`], for the OpenAPI document.
+/// How far a message has come: the furthest of the others' cursors.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = MessageStatus, rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]
 pub(crate) enum Status {
     Sent,
@@ -181,9 +182,9 @@ pub(crate) enum Status {
     Read,
 }
 
-/// The kinds of [`SystemEvent`], for the OpenAPI document.
+/// What happened to the conversation.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = SystemEventKind, rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]
 pub(crate) enum HappeningKind {
     Added,

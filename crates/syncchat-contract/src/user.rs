@@ -21,7 +21,7 @@ pub struct User<'a> {
     /// Address of a picture, if there is one.
     #[schema(required = true)]
     pub avatar: Option<&'a str>,
-    /// `online` or `offline`, as the model says: the core's people bring live presence.
+    /// `online` or `offline`.
     #[schema(value_type = Online)]
     pub status: &'static str,
     /// When the last device went away; null before the first came.
@@ -54,9 +54,9 @@ impl<'a> User<'a> {
     }
 }
 
-/// The names of [`model::PresenceStatus`], for the OpenAPI document.
+/// Whether any device of a person is connected.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = PresenceStatus, rename_all = "lowercase")]
 #[allow(dead_code, reason = "a schema only")]
 pub(crate) enum Online {
     Online,

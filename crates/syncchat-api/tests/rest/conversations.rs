@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use syncchat_api::limits::MEMBERS_SHOWN_MAX;
 use syncchat_core::model::UserId;
 
 use crate::node::{Node, text};
@@ -332,4 +333,36 @@ async fn changes_of_membership_are_messages() {
             json!({"kind": "left", "by": bob.id, "userId": bob.id}),
         ]
     );
+}
+
+#[tokio::test]
+async fn large_groups_come_without_profiles() {
+    let node = Node::new().await;
+    let ada = node.person("ada").await;
+    let mut others = Vec::new();
+    for n in 1..=MEMBERS_SHOWN_MAX {
+        others.push(node.person(&format!("person{n}")).await.id);
+    }
+    let make = async |participants: &[String]| {
+        let body = json!({"type": "group", "participants": participants});
+        let reply = node.post("/api/conversations", &ada, body).await;
+        reply.expect(StatusCode::CREATED)["conversation"].clone()
+    };
+    let at_the_bound = make(&others[1..]).await;
+    let members = at_the_bound["members"].as_array().unwrap();
+    assert_eq!(members.len(), MEMBERS_SHOWN_MAX);
+    let beyond = make(&others).await;
+    assert!(beyond.get("members").is_none());
+    assert_eq!(
+        beyond["participants"].as_array().unwrap().len(),
+        MEMBERS_SHOWN_MAX + 1
+    );
+    // In a list, each for itself.
+    let page = node
+        .get("/api/conversations", &ada)
+        .await
+        .expect(StatusCode::OK);
+    let list = page["conversations"].as_array().unwrap();
+    let with_members = list.iter().filter(|one| one["members"].is_array()).count();
+    assert_eq!((list.len(), with_members), (2, 1));
 }

@@ -43,7 +43,8 @@ async fn send(
     if let Some(content_type) = content_type {
         request = request.header(header::CONTENT_TYPE, content_type);
     }
-    node.send(request.body(body.into()).unwrap()).await
+    node.send(request.body(body.into()).expect("a request"))
+        .await
 }
 
 #[tokio::test]

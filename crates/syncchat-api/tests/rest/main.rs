@@ -1,5 +1,11 @@
 //! Every call of the API, good and bad, against the router over the embedded store.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are no #[test] functions themselves"
+)]
+
 mod auth;
 mod conversations;
 mod edges;
@@ -7,4 +13,5 @@ mod hostile;
 mod messages;
 mod node;
 mod openapi;
+mod tcp;
 mod users;

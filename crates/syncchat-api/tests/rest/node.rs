@@ -23,7 +23,7 @@ pub(crate) struct Node {
     pub(crate) api: Api,
     pub(crate) fleet: Arc<LocalFleet>,
     accounts: Arc<dyn AccountStore>,
-    router: Router,
+    pub(crate) router: Router,
     // Holds the file until the end.
     _folder: TempDir,
 }

@@ -1,31 +1,21 @@
-//! The payloads of socket events: requests, acks, and what the server emits.
-//!
-//! A request is read from the event's first argument; what has a command in the core becomes one.
+//! What clients emit. A request is read from the event's first argument; what has a command in the
+//! core becomes one.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
-use syncchat_core::chat::SyncedConversation;
+use syncchat_core::Result;
 use syncchat_core::command::{
-    CreateConversation, CursorKind, EditMessage, MessageDraft, SendMessage, SyncRequest,
+    CreateConversation, EditMessage, MessageDraft, SendMessage, SyncRequest,
 };
 use syncchat_core::limits::{PARTICIPANTS_PER_REQUEST_MAX, PRESENCE_USERS_MAX, SYNC_CURSORS_MAX};
-use syncchat_core::model::{
-    ConversationId, ConversationKind, MessageId, PresenceStatus, Seq, Timestamp, UserId,
-};
-use syncchat_core::{Error, Result};
+use syncchat_core::model::{ConversationId, ConversationKind, MessageId, Seq, UserId};
 use utoipa::ToSchema;
 
-use crate::conversation::{Conversation, ConversationType, SharedConversation};
-use crate::error::ErrorBody;
-use crate::message::Message;
+use crate::conversation::ConversationType;
 use crate::reader::{FromReader, Reader};
 use crate::rest::PostMessage;
-use crate::scalar::{Id, Time};
-use crate::user::User;
-
-// === requests ===
+use crate::scalar::Id;
 
 /// `authenticate`, and CONNECT's object.
 #[derive(Clone)]
@@ -308,325 +298,8 @@ impl NewConversation {
     }
 }
 
-// === acks ===
-
-/// `{ok: true, …}`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Done<T> {
-    ok: bool,
-    /// What else the ack says; `()` where it says nothing.
-    #[serde(flatten)]
-    pub with: T,
-}
-
-impl<T: Serialize> Done<T> {
-    /// It was done, and this came of it.
-    pub fn new(with: T) -> Done<T> {
-        Done { ok: true, with }
-    }
-}
-
-/// `{ok: false, error}`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Refused<'a> {
-    ok: bool,
-    /// Why.
-    pub error: ErrorBody<'a>,
-}
-
-impl<'a> Refused<'a> {
-    /// It was not done.
-    pub fn new(error: &'a Error) -> Refused<'a> {
-        Refused {
-            ok: false,
-            error: error.into(),
-        }
-    }
-}
-
-/// With the ack of `authenticate`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WithUser<'a> {
-    /// Who the socket belongs to now.
-    pub user: User<'a>,
-    /// Until when.
-    pub expires_at: Time,
-}
-
-/// With the acks of `send_msg`, `edit_msg` and `delete_msg`.
-#[derive(Debug, Clone, Serialize)]
-pub struct WithMessage<'a> {
-    /// As it is now.
-    pub message: Message<'a>,
-}
-
-/// With the ack of `mark_read`.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct WithUnread {
-    /// What is left.
-    pub unread: u64,
-}
-
-/// With the ack of `sync`.
-#[derive(Debug, Clone, Serialize)]
-pub struct WithSynced<'a> {
-    /// What was missed, by conversation.
-    pub conversations: Vec<Synced<'a>>,
-}
-
-/// What one conversation has beyond the client's cursor.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Synced<'a> {
-    /// Which.
-    pub id: Id,
-    /// After the client's cursor, rising in `seq`.
-    pub messages: Vec<Message<'a>>,
-    /// Whether there are more after these: ask again.
-    pub more: bool,
-    /// The newest `seq`.
-    pub last_seq: Seq,
-    /// Read up to here.
-    pub read_seq: Seq,
-    /// Delivered up to here.
-    pub delivered_seq: Seq,
-    /// Unread messages.
-    pub unread: u64,
-}
-
-impl<'a> WithSynced<'a> {
-    /// From the core's answer.
-    pub fn new(synced: &'a [SyncedConversation]) -> WithSynced<'a> {
-        let conversations = synced.iter().map(|one| Synced {
-            id: one.id.into(),
-            messages: one.messages.iter().map(Message::view).collect(),
-            more: one.more,
-            last_seq: one.last_seq,
-            read_seq: one.read_seq,
-            delivered_seq: one.delivered_seq,
-            unread: one.unread,
-        });
-        WithSynced {
-            conversations: conversations.collect(),
-        }
-    }
-}
-
-/// With the ack of `presence`.
-#[derive(Debug, Clone, Serialize)]
-pub struct WithPresence {
-    /// In the order asked; unknown people are offline.
-    pub presence: Vec<Presence>,
-}
-
-/// With the ack of `create_conversation`.
-#[derive(Debug, Clone, Serialize)]
-pub struct WithConversation<'a> {
-    /// The new one, or the pair's.
-    pub conversation: Conversation<'a>,
-}
-
-// === what the server emits ===
-
-/// `authenticated`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Authenticated<'a> {
-    /// Who the socket belongs to now.
-    pub user: User<'a>,
-    /// The node that holds it.
-    pub node: &'a str,
-    /// Until when.
-    pub expires_at: Time,
-}
-
-/// `token_expiring`.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TokenExpiring {
-    /// When.
-    pub expires_at: Time,
-}
-
-/// `error_msg`: the refusal of a request that had no ack.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ErrorMsg<'a> {
-    /// Why.
-    pub error: ErrorBody<'a>,
-    /// The event that was refused.
-    pub event: &'a str,
-    /// Its `clientMsgId`, where known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_msg_id: Option<&'a str>,
-}
-
-/// `msg_sent`: to the sender's socket.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MsgSent<'a> {
-    /// The sender's own name for it, if it gave one.
-    pub client_msg_id: Option<&'a str>,
-    /// The durable message.
-    pub message: Message<'a>,
-}
-
-impl<'a> MsgSent<'a> {
-    /// For this message.
-    pub fn new(message: Message<'a>) -> MsgSent<'a> {
-        MsgSent {
-            client_msg_id: message.client_msg_id,
-            message,
-        }
-    }
-}
-
-/// `msg_status`: a member's cursor rose.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MsgStatus {
-    /// Where.
-    pub conversation_id: Id,
-    /// Whose.
-    pub user_id: Id,
-    /// `delivered` or `read`.
-    pub status: &'static str,
-    /// Up to where.
-    pub seq: Seq,
-}
-
-impl MsgStatus {
-    /// For this cursor.
-    pub fn new(
-        conversation: ConversationId,
-        user: UserId,
-        kind: CursorKind,
-        seq: Seq,
-    ) -> MsgStatus {
-        MsgStatus {
-            conversation_id: conversation.into(),
-            user_id: user.into(),
-            status: kind.as_str(),
-            seq,
-        }
-    }
-}
-
-/// `typing`, as the others get it.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Typing {
-    /// Where.
-    pub conversation_id: Id,
-    /// Who.
-    pub user_id: Id,
-    /// Begun or ended.
-    pub typing: bool,
-}
-
-/// `presence`, as others get it.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Presence {
-    /// Who.
-    pub user_id: Id,
-    /// `online` or `offline`.
-    pub status: &'static str,
-    /// When the last device went away, if that is known.
-    pub last_seen: Option<Time>,
-}
-
-impl Presence {
-    /// Of this person.
-    pub fn new(user: UserId, status: PresenceStatus, last_seen: Option<Timestamp>) -> Presence {
-        Presence {
-            user_id: user.into(),
-            status: status.as_str(),
-            last_seen: last_seen.map(Time),
-        }
-    }
-}
-
-/// `conversation_created`: to a person who is in it from now on.
-#[derive(Debug, Clone, Serialize)]
-pub struct ConversationCreated<'a> {
-    /// As that person sees it.
-    pub conversation: Conversation<'a>,
-}
-
-/// `conversation_updated`: to all members, so without anybody's cursors.
-#[derive(Debug, Clone, Serialize)]
-pub struct ConversationUpdated<'a> {
-    /// As it is now.
-    pub conversation: SharedConversation<'a>,
-}
-
-/// `member_added` and `member_removed`.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MemberChange {
-    /// Where.
-    pub conversation_id: Id,
-    /// Who came or went.
-    pub user_id: Id,
-    /// Who did it.
-    pub by: Id,
-    /// The system message that says so, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seq: Option<Seq>,
-}
-
-/// `server_closing`.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServerClosing {
-    /// Why.
-    #[serde(serialize_with = "closing_reason")]
-    pub reason: ClosingReason,
-    /// When to come back, in milliseconds from now.
-    pub reconnect_in_ms: u64,
-}
-
-/// Why the server closes a socket on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ClosingReason {
-    /// The node is being stopped.
-    Draining,
-    /// The socket took nothing for too long.
-    SlowConsumer,
-    /// The access token has ended.
-    TokenExpired,
-    /// Another connection took its place.
-    Replaced,
-    /// The log-in was revoked.
-    Kicked,
-}
-
-impl ClosingReason {
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ClosingReason::Draining => "draining",
-            ClosingReason::SlowConsumer => "slow_consumer",
-            ClosingReason::TokenExpired => "token_expired",
-            ClosingReason::Replaced => "replaced",
-            ClosingReason::Kicked => "kicked",
-        }
-    }
-}
-
-fn closing_reason<S: serde::Serializer>(
-    reason: &ClosingReason,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(reason.as_str())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -637,10 +310,6 @@ mod tests {
 
     fn raw(json: &Value) -> Box<RawValue> {
         RawValue::from_string(json.to_string()).unwrap()
-    }
-
-    fn value(json: impl Serialize) -> Value {
-        serde_json::to_value(json).unwrap()
     }
 
     /// The fields a reader refuses.
@@ -765,56 +434,5 @@ mod tests {
         assert_eq!(client_msg_id(Some(&raw(&json!({"clientMsgId": 1})))), None);
         assert_eq!(client_msg_id(Some(&raw(&json!([])))), None);
         assert_eq!(client_msg_id(None), None);
-    }
-
-    #[test]
-    fn acks_say_ok_beside_what_they_carry() {
-        assert_eq!(value(Done::new(())), json!({"ok": true}));
-        assert_eq!(
-            value(Done::new(WithUnread { unread: 3 })),
-            json!({"ok": true, "unread": 3})
-        );
-        let error = Error::rate_limited(Duration::from_millis(1_500));
-        assert_eq!(
-            value(Refused::new(&error)),
-            json!({"ok": false, "error": {"code": "rate_limited",
-                "message": "too many requests", "retryAfterMs": 1500}})
-        );
-        let error = Error::invalid("content", "must not be empty");
-        let refusal = ErrorMsg {
-            error: (&error).into(),
-            event: "send_msg",
-            client_msg_id: Some("c1"),
-        };
-        assert_eq!(
-            value(refusal),
-            json!({"event": "send_msg", "clientMsgId": "c1", "error": {"code": "invalid",
-                "message": "content: must not be empty",
-                "fields": {"content": "must not be empty"}}})
-        );
-    }
-
-    #[test]
-    fn events_have_the_contract_s_fields() {
-        let (conversation, user): (ConversationId, UserId) =
-            (C.parse().unwrap(), U.parse().unwrap());
-        let status = MsgStatus::new(conversation, user, CursorKind::Read, 4);
-        assert_eq!(
-            value(status),
-            json!({"conversationId": C, "userId": U, "status": "read", "seq": 4})
-        );
-        let presence = Presence::new(user, PresenceStatus::Offline, None);
-        assert_eq!(
-            value(presence),
-            json!({"userId": U, "status": "offline", "lastSeen": null})
-        );
-        let closing = ServerClosing {
-            reason: ClosingReason::SlowConsumer,
-            reconnect_in_ms: 250,
-        };
-        assert_eq!(
-            value(closing),
-            json!({"reason": "slow_consumer", "reconnectInMs": 250})
-        );
     }
 }

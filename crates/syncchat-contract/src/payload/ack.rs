@@ -1,0 +1,158 @@
+//! What the server acknowledges: `{ok: true, …}` or `{ok: false, error}`.
+
+use serde::Serialize;
+use syncchat_core::Error;
+use syncchat_core::chat::SyncedConversation;
+use syncchat_core::model::Seq;
+
+use super::emit::Presence;
+use crate::conversation::Conversation;
+use crate::error::ErrorBody;
+use crate::message::Message;
+use crate::scalar::{Id, Time};
+use crate::user::User;
+
+/// `{ok: true, …}`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Done<T> {
+    ok: bool,
+    /// What else the ack says; `()` where it says nothing.
+    #[serde(flatten)]
+    pub with: T,
+}
+
+impl<T: Serialize> Done<T> {
+    /// It was done, and this came of it.
+    pub fn new(with: T) -> Done<T> {
+        Done { ok: true, with }
+    }
+}
+
+/// `{ok: false, error}`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused<'a> {
+    ok: bool,
+    /// Why.
+    pub error: ErrorBody<'a>,
+}
+
+impl<'a> Refused<'a> {
+    /// It was not done.
+    pub fn new(error: &'a Error) -> Refused<'a> {
+        Refused {
+            ok: false,
+            error: error.into(),
+        }
+    }
+}
+
+/// With the ack of `authenticate`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WithUser<'a> {
+    /// Who the socket belongs to now.
+    pub user: User<'a>,
+    /// Until when.
+    pub expires_at: Time,
+}
+
+/// With the acks of `send_msg`, `edit_msg` and `delete_msg`.
+#[derive(Debug, Clone, Serialize)]
+pub struct WithMessage<'a> {
+    /// As it is now.
+    pub message: Message<'a>,
+}
+
+/// With the ack of `mark_read`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct WithUnread {
+    /// What is left.
+    pub unread: u64,
+}
+
+/// With the ack of `sync`.
+#[derive(Debug, Clone, Serialize)]
+pub struct WithSynced<'a> {
+    /// What was missed, by conversation.
+    pub conversations: Vec<Synced<'a>>,
+}
+
+/// What one conversation has beyond the client's cursor.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Synced<'a> {
+    /// Which.
+    pub id: Id,
+    /// After the client's cursor, rising in `seq`.
+    pub messages: Vec<Message<'a>>,
+    /// Whether there are more after these: ask again.
+    pub more: bool,
+    /// The newest `seq`.
+    pub last_seq: Seq,
+    /// Read up to here.
+    pub read_seq: Seq,
+    /// Delivered up to here.
+    pub delivered_seq: Seq,
+    /// Unread messages.
+    pub unread: u64,
+}
+
+impl<'a> WithSynced<'a> {
+    /// From the core's answer.
+    pub fn new(synced: &'a [SyncedConversation]) -> WithSynced<'a> {
+        let conversations = synced.iter().map(|one| Synced {
+            id: one.id.into(),
+            messages: one.messages.iter().map(Message::view).collect(),
+            more: one.more,
+            last_seq: one.last_seq,
+            read_seq: one.read_seq,
+            delivered_seq: one.delivered_seq,
+            unread: one.unread,
+        });
+        WithSynced {
+            conversations: conversations.collect(),
+        }
+    }
+}
+
+/// With the ack of `presence`.
+#[derive(Debug, Clone, Serialize)]
+pub struct WithPresence {
+    /// In the order asked; unknown people are offline.
+    pub presence: Vec<Presence>,
+}
+
+/// With the ack of `create_conversation`.
+#[derive(Debug, Clone, Serialize)]
+pub struct WithConversation<'a> {
+    /// The new one, or the pair's.
+    pub conversation: Conversation<'a>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn value(json: impl Serialize) -> Value {
+        serde_json::to_value(json).unwrap()
+    }
+
+    #[test]
+    fn acks_say_ok_beside_what_they_carry() {
+        assert_eq!(value(Done::new(())), json!({"ok": true}));
+        assert_eq!(
+            value(Done::new(WithUnread { unread: 3 })),
+            json!({"ok": true, "unread": 3})
+        );
+        let error = Error::rate_limited(Duration::from_millis(1_500));
+        assert_eq!(
+            value(Refused::new(&error)),
+            json!({"ok": false, "error": {"code": "rate_limited",
+                "message": "too many requests", "retryAfterMs": 1500}})
+        );
+    }
+}
