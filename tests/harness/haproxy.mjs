@@ -15,6 +15,8 @@ export async function startHaproxy(gateways, settings = {}) {
   const [port, statsPort] = [await freePort(), await freePort()];
   const env = {
     ...process.env,
+    // Where Debian puts it; not everybody's path goes there.
+    PATH: `${process.env.PATH}:/usr/sbin`,
     SYNCCHAT_HAPROXY_LISTEN: `127.0.0.1:${port}`,
     SYNCCHAT_HAPROXY_STATS: `127.0.0.1:${statsPort}`,
     SYNCCHAT_HAPROXY_SOCKET: path.join(dir, 'admin.sock'),
@@ -38,7 +40,7 @@ export async function startHaproxy(gateways, settings = {}) {
     /** What a backend thinks of its servers: name to `UP`, `DOWN` … */
     async servers(backend = 'sessions') {
       const rows = (await (await fetch(`${stats}/;csv`)).text()).split('\n').map((row) => row.split(','));
-      const [status] = [rows[0].indexOf('status')];
+      const status = rows[0].indexOf('status');
       return new Map(rows.filter((row) => row[0] === backend && /^g\d$/.test(row[1])).map((row) => [row[1], row[status].split(' ')[0]]));
     },
     async stop() {

@@ -1,0 +1,129 @@
+// Who is online in a fleet: seen from other gateways, over several devices, after a gateway was
+// killed, and after Redis was away.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { startFleet, total } from '../harness/fleet.mjs';
+import { ask, converse, device, person } from '../harness/people.mjs';
+import { sleep, until } from '../harness/process.mjs';
+
+const GONE_MS_MAX = 10_000;
+
+describe('presence across gateways', () => {
+  let fleet;
+  const open = [];
+  before(async () => {
+    fleet = await startFleet();
+    await until('redis to be reached', async () => (await total(fleet.nodes, 'syncchat_backplane_connected')) === 3);
+  });
+  after(async () => {
+    open.forEach((socket) => socket.disconnect());
+    await fleet?.stop();
+  });
+  const join = async (i, who, options) => {
+    const socket = await device(fleet.node(i), who, options);
+    open.push(socket);
+    return socket;
+  };
+  const pair = async () => {
+    const [ann, bob] = [await person(fleet.node(0)), await person(fleet.node(1))];
+    await converse(ann, [bob]);
+    return [ann, bob];
+  };
+  const told = (socket, who) => socket.of('presence').filter((p) => p.userId === who.id).map((p) => p.status);
+  const asked = async (socket, who) => (await ask(socket, 'presence', { userIds: [who.id] })).presence[0];
+  const shows = (socket, who, status, ms) => until(`${status} to be told`, () => told(socket, who).at(-1) === status, ms);
+
+  it('tells of the first device and of the last, and of no other', async () => {
+    const [ann, bob] = await pair();
+    const a = await join(0, ann);
+    assert.equal((await asked(a, bob)).status, 'offline');
+    const b1 = await join(1, bob);
+    await shows(a, bob, 'online');
+    const b2 = await join(2, bob);
+    await sleep(300);
+    b1.disconnect();
+    await sleep(1_000);
+    assert.deepEqual(told(a, bob), ['online']);
+    assert.equal((await asked(a, bob)).status, 'online');
+    b2.disconnect();
+    await shows(a, bob, 'offline');
+    assert.deepEqual(told(a, bob), ['online', 'offline']);
+    const now = await asked(a, bob);
+    assert.equal(now.status, 'offline');
+    assert.ok(Date.now() - Date.parse(now.lastSeen) < 10_000, `last seen ${now.lastSeen}`);
+  });
+
+  it('shows the same on every gateway, by sockets and by REST', async () => {
+    const [ann, bob] = await pair();
+    await join(2, bob);
+    for (const i of [0, 1, 2]) assert.equal((await asked(await join(i, ann), bob)).status, 'online');
+    const profile = (await ann.api.get(`/users/${bob.id}`)).data.user;
+    assert.equal(profile.status ?? profile.presence?.status, 'online');
+  });
+
+  it('takes the people of a killed gateway offline within 10 s, and nobody else', async () => {
+    const [ann, bob] = await pair();
+    const eve = await person(fleet.node(0));
+    await converse(ann, [eve]);
+    const a = await join(0, ann);
+    await join(2, bob, { reconnection: false });
+    // Eve has another device elsewhere.
+    await join(2, eve, { reconnection: false });
+    await join(1, eve);
+    await shows(a, bob, 'online');
+    await shows(a, eve, 'online');
+    const began = Date.now();
+    await fleet.node(2).kill();
+    try {
+      await shows(a, bob, 'offline', GONE_MS_MAX + 2_000);
+      const took = Date.now() - began;
+      console.log(`people of a killed gateway offline after ${took} ms`);
+      assert.ok(took < GONE_MS_MAX, `${took} ms`);
+      assert.equal((await asked(a, bob)).status, 'offline');
+      await sleep(1_500);
+      assert.equal(told(a, bob).filter((status) => status === 'offline').length, 1, 'told once');
+      assert.deepEqual(told(a, eve), ['online']);
+      assert.equal((await asked(a, eve)).status, 'online');
+    } finally {
+      await fleet.node(2).restart();
+    }
+    await join(2, bob);
+    await shows(a, bob, 'online');
+  });
+
+  it('keeps people online, and lets those who left be offline, whatever Redis did meanwhile', async () => {
+    for (const [what, away] of [
+      ['emptied', async () => fleet.redis.cli('flushall')],
+      ['killed for 2 s', async () => {
+        await fleet.redis.kill();
+        await sleep(2_000);
+        await fleet.redis.restart();
+      }],
+      ['stopped for 9 s', async () => {
+        fleet.redis.signal('SIGSTOP');
+        await sleep(9_000);
+        fleet.redis.signal('SIGCONT');
+      }],
+    ]) {
+      const [ann, bob] = await pair();
+      const eve = await person(fleet.node(1));
+      await converse(ann, [eve]);
+      const a = await join(0, ann);
+      await join(1, bob);
+      const leaving = await join(2, eve);
+      await shows(a, bob, 'online');
+      await shows(a, eve, 'online');
+      const before = told(a, bob).length;
+      const broken = away();
+      await sleep(500);
+      leaving.disconnect();
+      await broken;
+      await until('redis to be reached', async () => (await total(fleet.nodes, 'syncchat_backplane_connected')) === 3, 15_000);
+      await until(`eve to be gone, redis ${what}`, async () => (await asked(a, eve)).status === 'offline', GONE_MS_MAX);
+      await until(`bob to be there, redis ${what}`, async () => (await asked(a, bob)).status === 'online', 5_000);
+      await sleep(3_000);
+      assert.equal((await asked(a, bob)).status, 'online', `redis ${what}`);
+      assert.deepEqual(told(a, bob).slice(before), [], `nobody was told wrongly, redis ${what}`);
+    }
+  });
+});
