@@ -1,4 +1,5 @@
 import js from '@eslint/js';
+import { defineConfig } from 'eslint/config';
 import hooks from 'eslint-plugin-react-hooks';
 import globals from 'globals';
 import ts from 'typescript-eslint';
@@ -15,15 +16,18 @@ const noMarkupFromStrings = [
   },
 ];
 
-export default ts.config(
+export default defineConfig(
   { ignores: ['dist', 'node_modules', 'playwright-report', 'test-results', 'src/net/openapi.ts'] },
   js.configs.recommended,
-  ...ts.configs.strictTypeChecked,
+  ts.configs.strictTypeChecked,
   hooks.configs.flat.recommended,
   {
     languageOptions: {
       globals: globals.browser,
-      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+      parserOptions: {
+        projectService: { allowDefaultProject: ['eslint.config.js'] },
+        tsconfigRootDir: import.meta.dirname,
+      },
     },
     rules: {
       'no-restricted-syntax': ['error', ...noMarkupFromStrings],

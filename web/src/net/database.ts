@@ -69,11 +69,12 @@ export async function openDatabase(): Promise<Database> {
 }
 
 export function memoryDatabase(): Database {
-  const stores = { session: new Map(), outbox: new Map(), snapshot: new Map() } satisfies Record<
-    StoreName,
-    Map<string, unknown>
-  >;
-  const of = (store: StoreName): Map<string, unknown> => stores[store];
+  const stores: Record<StoreName, Map<string, unknown>> = {
+    session: new Map(),
+    outbox: new Map(),
+    snapshot: new Map(),
+  };
+  const of = (store: StoreName) => stores[store];
   return {
     get: (store, key) => Promise.resolve(of(store).get(key)),
     all: (store) =>

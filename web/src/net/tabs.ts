@@ -10,8 +10,6 @@ export type TabMessage =
 export interface Tabs {
   /** Runs `work` while no other tab runs work of this name. */
   alone: <T>(name: string, work: () => Promise<T>) => Promise<T>;
-  /** Whether some tab holds this name now. */
-  isHeld: (name: string) => Promise<boolean>;
   tell: (message: TabMessage) => void;
   /** Calls back with what other tabs tell; the answer ends it. */
   listen: (heard: (message: TabMessage) => void) => () => void;
@@ -37,10 +35,6 @@ export function openTabs(): Tabs {
         mine.catch(() => undefined),
       );
       return mine;
-    },
-    isHeld: async (name) => {
-      const held = (await locksOf()?.query())?.held ?? [];
-      return held.some((lock) => lock.name === PREFIX + name);
     },
     tell: (message) => channel?.postMessage(message),
     listen: (heard) => {

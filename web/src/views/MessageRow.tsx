@@ -205,7 +205,7 @@ function Bubble(props: BubbleProps) {
               onJump={props.onJump}
             />
           )}
-          <div id={`${id}text`}>
+          <div id={`${id}text`} className={styles.words}>
             {deleted ? (
               <p className={cx(styles.text, styles.deleted)}>This message was deleted</p>
             ) : (
@@ -278,7 +278,7 @@ function Quote({ id, message, tabIndex, onJump }: QuoteProps) {
   return (
     <button type="button" className={styles.quote} tabIndex={tabIndex} onClick={() => onJump(id)}>
       <span className={styles.quoted}>{sender ?? 'In reply to'}</span>
-      <span className={styles.words}>
+      <span className={styles.gist}>
         {message === undefined
           ? 'an earlier message'
           : message.deleted

@@ -1,0 +1,234 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { memoryDatabase, type Database } from './database';
+import { Refused, Unreachable } from './errors';
+import { Session, type AuthApi } from './session';
+import { Browser, settle } from './testing';
+
+const START = Date.UTC(2026, 0, 31, 12);
+const LIFE_MS = 15 * 60_000;
+const user = {
+  id: 'me',
+  username: 'me',
+  email: 'me@example.org',
+  avatar: null,
+  status: 'online' as const,
+  lastSeen: null,
+  createdAt: '2026-01-01T00:00:00.000Z',
+};
+
+/** A server that rotates refresh tokens, and takes one used twice for theft. */
+class Server implements AuthApi {
+  now = START;
+  calls = 0;
+  away = false;
+  revoked = false;
+  lifeMs = LIFE_MS;
+  #valid = 'r0';
+  #used = new Set<string>();
+
+  issue(n: number) {
+    this.#valid = `r${n}`;
+    return {
+      user,
+      accessToken: `a${n}`,
+      refreshToken: `r${n}`,
+      expiresAt: new Date(this.now + this.lifeMs).toISOString(),
+    };
+  }
+
+  async refresh(refreshToken: string) {
+    await Promise.resolve();
+    if (this.away) throw new Unreachable();
+    this.calls += 1;
+    if (this.#used.has(refreshToken)) this.revoked = true;
+    if (this.revoked || refreshToken !== this.#valid) {
+      throw new Refused({ code: 'unauthorized', message: 'bad refresh token' });
+    }
+    this.#used.add(refreshToken);
+    return { pair: this.issue(this.calls), serverNow: this.now };
+  }
+
+  logout = vi.fn(() => Promise.resolve());
+}
+
+let server: Server;
+let browser: Browser;
+let database: Database;
+/** How far this machine's clock is ahead of the server's. */
+let skewMs = 0;
+
+function open() {
+  const session = new Session(database, browser.tab(), server, () => server.now + skewMs);
+  const events = { onToken: vi.fn(), onSignedOut: vi.fn(), onSignedIn: vi.fn() };
+  session.listen(events);
+  return { session, events };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'], shouldAdvanceTime: true });
+  server = new Server();
+  browser = new Browser();
+  database = memoryDatabase();
+  skewMs = 0;
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  sessionStorage.clear();
+});
+
+async function signedIn() {
+  const tab = open();
+  await tab.session.signIn(server.issue(0), server.now);
+  return tab;
+}
+
+describe('a session', () => {
+  it('gives the token it has while that is good', async () => {
+    const { session } = await signedIn();
+    expect(await session.token()).toBe('a0');
+    server.now += LIFE_MS - 1_000;
+    expect(await session.token()).toBe('a1');
+  });
+
+  it('renews once, however many ask', async () => {
+    const { session } = await signedIn();
+    server.now += LIFE_MS;
+    const tokens = await Promise.all([session.token(), session.token(), session.renew('a0')]);
+    expect([tokens, server.calls]).toEqual([['a1', 'a1', 'a1'], 1]);
+  });
+
+  it('renews by itself before the end, and says so', async () => {
+    const { events } = await signedIn();
+    server.now += LIFE_MS - 120_000;
+    await vi.advanceTimersByTimeAsync(LIFE_MS - 120_000);
+    expect(server.calls).toBe(1);
+    expect(events.onToken).toHaveBeenLastCalledWith('a1');
+  });
+
+  it('renews a short life after two thirds of it', async () => {
+    server.lifeMs = 3_000;
+    await signedIn();
+    await vi.advanceTimersByTimeAsync(1_900);
+    expect(server.calls).toBe(0);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(server.calls).toBe(1);
+  });
+
+  it('counts by the server, whatever the clock of this machine says', async () => {
+    skewMs = 3 * 3_600_000;
+    const { session } = await signedIn();
+    expect(await session.token()).toBe('a0');
+    server.now += LIFE_MS - 1_000;
+    expect(await session.token()).toBe('a1');
+  });
+
+  it('does not renew for a token that another request has already replaced', async () => {
+    const { session } = await signedIn();
+    await session.renew('a0');
+    expect(await session.renew('a0')).toBe('a1');
+    expect(server.calls).toBe(1);
+  });
+
+  it('survives a server that is away', async () => {
+    const { session, events } = await signedIn();
+    server.away = true;
+    server.now += LIFE_MS;
+    await expect(session.token()).rejects.toBeInstanceOf(Unreachable);
+    server.away = false;
+    expect(await session.token()).toBe('a1');
+    expect(events.onSignedOut).not.toHaveBeenCalled();
+  });
+
+  it('ends when the server says so', async () => {
+    const { session, events } = await signedIn();
+    server.revoked = true;
+    await expect(session.renew()).rejects.toBeInstanceOf(Refused);
+    expect(events.onSignedOut).toHaveBeenCalledExactlyOnceWith('ended');
+    expect(await open().session.restore()).toBeNull();
+  });
+
+  it('ends when the person says so, though the server is away', async () => {
+    const { session, events } = await signedIn();
+    server.logout.mockRejectedValue(new Unreachable());
+    await session.signOut();
+    expect(events.onSignedOut).toHaveBeenCalledExactlyOnceWith('asked');
+    expect(server.logout).toHaveBeenCalledWith('r0');
+    expect(session.user).toBeNull();
+  });
+});
+
+describe('after a reload', () => {
+  it('the same person is signed in, with the token of the page before', async () => {
+    const { session } = await signedIn();
+    session.handOver();
+    const next = open();
+    expect(await next.session.restore()).toMatchObject({ id: 'me', email: 'me@example.org' });
+    expect(await next.session.token()).toBe('a0');
+    expect(server.calls).toBe(0);
+    expect(sessionStorage).toHaveLength(0);
+  });
+
+  it('a crashed page leaves nothing behind but the refresh token', async () => {
+    await signedIn();
+    const next = open();
+    await next.session.restore();
+    expect(await next.session.token()).toBe('a1');
+  });
+
+  it('a token that was left by somebody else is not used', async () => {
+    const { session } = await signedIn();
+    session.handOver();
+    await database.put('session', 'current', {
+      refreshToken: 'r0',
+      user: { id: 'other', username: 'other', email: null, avatar: null },
+    });
+    const next = open();
+    await next.session.restore();
+    expect(await next.session.token()).toBe('a1');
+  });
+});
+
+describe('several tabs', () => {
+  async function tabs(count: number) {
+    await signedIn();
+    const opened = Array.from({ length: count }, open);
+    for (const { session } of opened) await session.restore();
+    return opened;
+  }
+
+  it('never use a refresh token twice, even if all renew at once', async () => {
+    const opened = await tabs(5);
+    for (let round = 0; round < 10; round += 1) {
+      server.now += LIFE_MS;
+      await Promise.all(opened.map(({ session }) => session.renew()));
+      await settle();
+    }
+    expect(server.revoked).toBe(false);
+    for (const { events } of opened) expect(events.onSignedOut).not.toHaveBeenCalled();
+  });
+
+  it('share what one of them was given', async () => {
+    const [one, two] = await tabs(2);
+    const token = await one?.session.renew();
+    await settle();
+    expect(await two?.session.token()).toBe(token);
+    expect(two?.events.onToken).toHaveBeenLastCalledWith(token);
+    expect(server.calls).toBe(1);
+  });
+
+  it('sign out together', async () => {
+    const [one, two] = await tabs(2);
+    await one?.session.signOut();
+    await settle();
+    expect(two?.events.onSignedOut).toHaveBeenCalledWith('asked');
+  });
+
+  it('notice when another signs in', async () => {
+    const waiting = open();
+    await signedIn();
+    await settle();
+    expect(waiting.events.onSignedIn).toHaveBeenCalledOnce();
+  });
+});

@@ -1,0 +1,157 @@
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+
+import * as store from '../state/store';
+import { createChatStore, type ChatStore } from '../state/store';
+import { ME, message } from '../state/testing';
+import type * as wire from './contract';
+import { GAP_PATIENCE_MS, SYNC_ROUNDS_MAX } from './limits';
+import type { Live } from './socket';
+import { Sync } from './sync';
+import { wireConversation, wireMessage } from './testing';
+
+/** A server with one log of messages, which answers `sync` in pages of two. */
+class Server {
+  length = 0;
+  readonly asked: wire.Requests['sync'][0][] = [];
+  conversations = [wireConversation()];
+
+  readonly live = {
+    connected: true,
+    hint: () => undefined,
+    request: (name: string, payload: unknown) => {
+      if (name === 'presence') return Promise.resolve({ presence: [] });
+      const request = payload as wire.Requests['sync'][0];
+      this.asked.push(request);
+      const ids = this.conversations
+        .map(({ id }) => id)
+        .filter((id) => request.all || id in request.cursors);
+      return Promise.resolve({ conversations: ids.map((id) => this.#synced(id, request)) });
+    },
+  } as unknown as Live;
+
+  readonly rest = {
+    conversations: vi.fn(() => Promise.resolve(this.conversations)),
+    conversation: vi.fn((id: string) => Promise.resolve(wireConversation({ id }))),
+    messages: vi.fn(() =>
+      Promise.resolve({ messages: this.#page(this.length - 2, 2), more: true }),
+    ),
+    user: vi.fn((id: string) => Promise.resolve(user(id))),
+  };
+
+  #page(after: number, size: number): wire.Message[] {
+    const count = Math.max(0, Math.min(size, this.length - after));
+    return Array.from({ length: count }, (_, index) => wireMessage(after + index + 1));
+  }
+
+  #synced(id: string, { cursors }: wire.Requests['sync'][0]): wire.Synced {
+    const after = cursors[id] ?? 0;
+    return {
+      id,
+      messages: this.#page(after, 2).map((one) => ({ ...one, conversationId: id })),
+      more: this.length - after > 2,
+      lastSeq: this.length,
+      readSeq: 0,
+      deliveredSeq: 0,
+      unread: this.length,
+    };
+  }
+}
+
+function user(id: string): wire.User {
+  return {
+    id,
+    username: id,
+    avatar: null,
+    status: 'offline',
+    lastSeen: null,
+    createdAt: '2026-01-01T00:00:00.000Z',
+  };
+}
+
+let server: Server;
+let chat: ChatStore;
+let sync: Sync;
+const shown = (id = 'c') => chat.getState().logs[id]?.messages.map(({ seq }) => seq);
+
+beforeEach(() => {
+  server = new Server();
+  chat = createChatStore(ME);
+  sync = new Sync(chat, server.live, server.rest);
+});
+
+describe('catching up', () => {
+  it('at the start reads the list first, and then only what came since', async () => {
+    server.length = 3;
+    server.conversations = [wireConversation({ lastSeq: 3, lastMessage: wireMessage(3) })];
+    await sync.catchUp();
+    expect(server.asked).toEqual([{ cursors: { c: 3 }, all: true }]);
+    expect(shown()).toEqual([3]);
+    expect(chat.getState().people.you?.username).toBe('you');
+  });
+
+  it('after a reconnect asks from where it was, page by page while there is more', async () => {
+    await sync.catchUp();
+    server.asked.length = 0;
+    server.length = 5;
+    await sync.catchUp();
+    expect(server.asked.map(({ cursors }) => cursors.c)).toEqual([0, 2, 4]);
+    expect(server.asked.map(({ all }) => all)).toEqual([true, false, false]);
+    expect(shown()).toEqual([1, 2, 3, 4, 5]);
+    expect(chat.getState().conversations.c).toMatchObject({ lastSeq: 5, unread: 5 });
+  });
+
+  it('learns of conversations that were made meanwhile', async () => {
+    await sync.catchUp();
+    server.length = 1;
+    server.conversations = [wireConversation(), wireConversation({ id: 'new' })];
+    await sync.missed();
+    expect(server.rest.conversation).toHaveBeenCalledExactlyOnceWith('new');
+    expect(shown('new')).toEqual([1]);
+  });
+
+  it('forgets those that are not mine any more', async () => {
+    await sync.catchUp();
+    server.conversations = [];
+    await sync.missed();
+    expect(chat.getState().conversations).toEqual({});
+  });
+
+  it('goes to the end where it is too far behind to read it all', async () => {
+    await sync.catchUp();
+    server.length = 10 * SYNC_ROUNDS_MAX;
+    await sync.missed();
+    expect(server.asked.length).toBe(1 + SYNC_ROUNDS_MAX);
+    expect(shown()).toEqual([server.length - 1, server.length]);
+  });
+
+  it('runs once, however many ask', async () => {
+    await Promise.all([sync.missed(), sync.missed()]);
+    expect(server.asked).toHaveLength(1);
+  });
+});
+
+describe('a gap', () => {
+  beforeEach(async () => {
+    vi.useFakeTimers();
+    await sync.catchUp();
+    server.asked.length = 0;
+    server.length = 3;
+    chat.setState(store.messageArrived(message(3)));
+    sync.watchGap('c');
+  });
+
+  it('is asked about when it does not close', async () => {
+    await vi.advanceTimersByTimeAsync(GAP_PATIENCE_MS);
+    expect(server.asked.length).toBeGreaterThan(0);
+    expect(shown()).toEqual([1, 2, 3]);
+    vi.useRealTimers();
+  });
+
+  it('is left alone when it closes by itself', async () => {
+    chat.setState(store.messageArrived(message(1)));
+    chat.setState(store.messageArrived(message(2)));
+    await vi.advanceTimersByTimeAsync(GAP_PATIENCE_MS * 2);
+    expect(server.asked).toEqual([]);
+    vi.useRealTimers();
+  });
+});
