@@ -13,6 +13,11 @@ const SECONDS_BUCKETS: [f64; 16] = [
     60.0,
 ];
 
+/// The same for every other histogram, all of which count things: powers of two.
+const COUNT_BUCKETS: [f64; 12] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0,
+];
+
 const BUILD_INFO: &str = "syncchat_build_info";
 const STORE_UP: &str = "syncchat_store_up";
 const HTTP_CONNECTIONS: &str = "syncchat_http_connections";
@@ -25,6 +30,7 @@ const CONNECTIONS_REFUSED: &str = "syncchat_http_connections_refused_total";
 /// There is a recorder already.
 pub fn start(node: &str) -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
+        .set_buckets(&COUNT_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .install_recorder()?;
     describe();

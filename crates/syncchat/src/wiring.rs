@@ -51,6 +51,8 @@ pub enum WiringError {
 /// # Errors
 /// What cannot be opened, or made sense of.
 pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringError> {
+    // First, so that a folder made for the secret is closed to others before anything lies in it.
+    let identity = identity_config(config)?;
     let store = syncchat_store::open(config.store.expose()).await?;
     let Backplane {
         fleet,
@@ -62,7 +64,7 @@ pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringE
         Arc::clone(&store) as _,
         Arc::clone(&limiter),
         Arc::clone(&fleet),
-        &identity_config(config)?,
+        &identity,
     ));
     let chat = Chat::new(Arc::clone(&store), Arc::clone(&fleet));
     let people = Arc::new(People::new(Arc::clone(&store) as _, Arc::clone(&presence)));
