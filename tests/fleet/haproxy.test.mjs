@@ -177,7 +177,7 @@ describe('haproxy.cfg', () => {
   });
 
   it('holds one address to its rate of requests', async () => {
-    const strict = await startHaproxy(gateways, { SYNCCHAT_HAPROXY_ADDRESS_REQUESTS: '20' });
+    const strict = await startHaproxy(gateways, { FRONT_ADDRESS_REQUESTS: '20' });
     try {
       const answers = [];
       for (let i = 0; i < 30; i += 1) answers.push(await fetch(`${strict.url}/api/users/me`));
@@ -191,7 +191,7 @@ describe('haproxy.cfg', () => {
   });
 
   it('holds one address to its number of connections', async () => {
-    const strict = await startHaproxy(gateways, { SYNCCHAT_HAPROXY_ADDRESS_CONNECTIONS: '5' });
+    const strict = await startHaproxy(gateways, { FRONT_ADDRESS_CONNECTIONS: '5' });
     const sockets = [];
     const url = `${strict.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`;
     const attempt = () =>

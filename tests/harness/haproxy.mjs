@@ -8,7 +8,7 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
 /**
  * Starts HAProxy before up to three gateways, each a `{port, adminPort}`. All tests come from one
  * address, so its limits by address are out of the way unless `settings` names them
- * (`SYNCCHAT_HAPROXY_…`).
+ * (`FRONT_…`).
  */
 export async function startHaproxy(gateways, settings = {}) {
   const { dir, remove } = await tempDir('haproxy');
@@ -17,18 +17,18 @@ export async function startHaproxy(gateways, settings = {}) {
     ...process.env,
     // Where Debian puts it; not everybody's path goes there.
     PATH: `${process.env.PATH}:/usr/sbin`,
-    SYNCCHAT_HAPROXY_LISTEN: `127.0.0.1:${port}`,
-    SYNCCHAT_HAPROXY_STATS: `127.0.0.1:${statsPort}`,
-    SYNCCHAT_HAPROXY_SOCKET: path.join(dir, 'admin.sock'),
-    SYNCCHAT_HAPROXY_ADDRESS_CONNECTIONS: '100000',
-    SYNCCHAT_HAPROXY_ADDRESS_REQUESTS: '1000000',
+    FRONT_LISTEN: `127.0.0.1:${port}`,
+    FRONT_STATS: `127.0.0.1:${statsPort}`,
+    FRONT_SOCKET: path.join(dir, 'admin.sock'),
+    FRONT_ADDRESS_CONNECTIONS: '100000',
+    FRONT_ADDRESS_REQUESTS: '1000000',
     ...settings,
   };
   for (let i = 1; i <= 3; i += 1) {
     // A place without a gateway refuses every connection.
     const { port: to, adminPort } = gateways[i - 1] ?? { port: 1, adminPort: 1 };
-    env[`SYNCCHAT_GATEWAY_${i}`] = `127.0.0.1:${to}`;
-    env[`SYNCCHAT_GATEWAY_${i}_ADMIN_PORT`] = String(adminPort);
+    env[`GATEWAY_${i}`] = `127.0.0.1:${to}`;
+    env[`GATEWAY_${i}_ADMIN_PORT`] = String(adminPort);
   }
   const running = start('haproxy', ['-db', '-f', path.join(root, 'haproxy.cfg')], { env });
   const stats = `http://127.0.0.1:${statsPort}`;

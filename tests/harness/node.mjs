@@ -20,6 +20,9 @@ const relaxed = {
   'log-format': 'json',
 };
 
+// The settings of the tests themselves (SYNCCHAT_TEST_…, SYNCCHAT_BIN) are none of the node's.
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SYNCCHAT_')));
+
 /**
  * Starts a node. `flags` are named without dashes; `null` leaves one at its default.
  * `kill` is SIGKILL, `restart` starts again on the same data and ports.
@@ -49,7 +52,7 @@ export async function startNode(flags = {}) {
     adminPort,
     dir,
     async launch() {
-      running = start(binary, ['serve', ...args], { cwd: dir });
+      running = start(binary, ['serve', ...args], { cwd: dir, env });
       let outcome = null;
       running.exited.then((value) => {
         outcome = value;
