@@ -1,0 +1,185 @@
+//! The promise: once, in order, without holes, whatever is lost on the way down.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use syncchat_core::command::{MessageDraft, SendMessage};
+use syncchat_core::model::ConversationId;
+use syncchat_delivery::Config as DeliveryConfig;
+
+use crate::node::{Node, Person, Settings};
+
+/// As over REST: no socket sends it.
+async fn say(node: &Node, person: &Person, conversation: ConversationId, content: String) {
+    let draft = MessageDraft {
+        content,
+        ..MessageDraft::default()
+    };
+    let command = SendMessage::new(person.id, conversation, draft).expect("a command");
+    node.chat.send(command).await.expect("sent");
+}
+
+#[tokio::test]
+async fn lost_announcements_are_made_good_from_the_store() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut reader = node.connect(&bob).await;
+    let mut sender = node.connect(&ada).await;
+    node.fleet.loss.store(60, Ordering::Relaxed);
+    for number in 0..100 {
+        sender.say(conversation, &number.to_string()).await;
+    }
+    // The last ones too: what was acknowledged is known to exist.
+    let everything: Vec<u64> = (1..=100).collect();
+    assert_eq!(reader.seqs(100).await, everything);
+    assert_eq!(sender.seqs(100).await, everything);
+    sender.hears_nothing_of(&["receive_msg", "msg_sent"]).await;
+}
+
+#[tokio::test]
+async fn a_lost_last_message_is_found_by_comparing_heads() {
+    let node = Node::with(Settings {
+        delivery: DeliveryConfig {
+            review: 500,
+            ..DeliveryConfig::default()
+        },
+        ..Settings::default()
+    })
+    .await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut reader = node.connect(&bob).await;
+    node.fleet.loss.store(100, Ordering::Relaxed);
+    say(&node, &ada, conversation, "only".into()).await;
+    assert_eq!(reader.seqs(1).await, [1]);
+}
+
+#[tokio::test]
+async fn nodes_that_cannot_hear_each_other_still_deliver_within_two_seconds() {
+    let here = Node::new().await;
+    let there = here.beside().await;
+    let [ada, bob] = here.people(["ada", "bob"]).await;
+    let conversation = here.group(&ada, &[&bob]).await;
+    here.fleet.deaf.store(true, Ordering::Relaxed);
+    there.fleet.deaf.store(true, Ordering::Relaxed);
+    let mut sender = here.connect(&ada).await;
+    let mut reader = there.connect(&bob).await;
+    for number in 1..=3 {
+        let began = Instant::now();
+        sender.say(conversation, "across").await;
+        reader.say(conversation, "and back").await;
+        assert_eq!(reader.seqs(2).await, [2 * number - 1, 2 * number]);
+        assert_eq!(sender.seqs(2).await, [2 * number - 1, 2 * number]);
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_falls_behind_and_is_refilled() {
+    let node = Node::with(Settings {
+        outbound_limit: 32 * 1024,
+        ..Settings::default()
+    })
+    .await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let first = node.group(&ada, &[&bob]).await;
+    let second = node.group(&bob, &[&ada]).await;
+    let mut lazy = node.connect(&bob).await;
+    let mut eager = node.connect(&bob).await;
+    let mut sender = node.connect(&ada).await;
+    // Far more than the queue, the kernel's buffers and the ring of recent messages hold.
+    for number in 0..400 {
+        let text = format!("{number} {}", "x".repeat(2_000));
+        say(&node, &ada, first, text.clone()).await;
+        if number % 4 == 0 {
+            say(&node, &ada, second, text).await;
+        }
+    }
+    let in_order = |events: &[(String, serde_json::Value)], conversation: ConversationId| {
+        let of_it = |(_, message): &(String, serde_json::Value)| {
+            (message["conversationId"] == conversation.to_string())
+                .then(|| message["seq"].as_u64().expect("a seq"))
+        };
+        events.iter().filter_map(of_it).collect::<Vec<_>>()
+    };
+    for client in [&mut eager, &mut sender] {
+        let events = client.next_of(&["receive_msg"], 500).await;
+        assert_eq!(in_order(&events, first), (1..=400).collect::<Vec<_>>());
+        assert_eq!(in_order(&events, second), (1..=100).collect::<Vec<_>>());
+    }
+    // Who does not read still acts.
+    let at = json!({"conversationId": first.to_string(), "seq": 7});
+    lazy.emit("mark_read", at).await;
+    assert_eq!(sender.next("msg_status").await["seq"], 7);
+    let events = lazy.next_of(&["receive_msg"], 500).await;
+    assert_eq!(in_order(&events, first), (1..=400).collect::<Vec<_>>());
+    assert_eq!(in_order(&events, second), (1..=100).collect::<Vec<_>>());
+    // And it is live again, without a seam.
+    say(&node, &ada, first, "now".into()).await;
+    for client in [&mut lazy, &mut eager, &mut sender] {
+        assert_eq!(client.next("receive_msg").await["seq"], 401);
+    }
+}
+
+#[tokio::test]
+async fn who_sends_while_behind_is_told_in_order() {
+    let node = Node::with(Settings {
+        outbound_limit: 32 * 1024,
+        ..Settings::default()
+    })
+    .await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut lazy = node.connect(&bob).await;
+    for _ in 0..200 {
+        say(&node, &ada, conversation, "x".repeat(2_000)).await;
+    }
+    let payload = json!({
+        "conversationId": conversation.to_string(), "content": "mine", "clientMsgId": "c1",
+    });
+    let mut sender = node.connect(&ada).await;
+    let ack = lazy.emit_acked("send_msg", payload).await;
+    assert_eq!(sender.next("receive_msg").await["seq"], 201);
+    say(&node, &ada, conversation, "last".into()).await;
+    assert_eq!(lazy.ack(ack).await["message"]["seq"], 201);
+    let events = lazy.next_of(&["receive_msg", "msg_sent"], 202).await;
+    let names: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "msg_sent").count(), 1);
+    assert_eq!(names[200], "msg_sent");
+    assert_eq!(events[201].1["seq"], 202);
+}
+
+#[tokio::test]
+async fn who_connects_while_others_talk_misses_nothing_from_then_on() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let talk = async {
+        for _ in 0..300 {
+            say(&node, &ada, conversation, "on and on".into()).await;
+        }
+    };
+    let come_and_read = async {
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            clients.push(node.connect(&bob).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        clients
+    };
+    let ((), mut clients) = tokio::join!(talk, come_and_read);
+    say(&node, &ada, conversation, "the end".into()).await;
+    for client in &mut clients {
+        let first = client.next("receive_msg").await["seq"]
+            .as_u64()
+            .expect("a seq");
+        let rest = client.seqs((301 - first) as usize).await;
+        assert_eq!(rest, (first + 1..=301).collect::<Vec<_>>());
+    }
+}

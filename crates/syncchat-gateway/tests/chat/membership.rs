@@ -1,0 +1,129 @@
+//! Rooms follow membership at once, on all of a person's sockets.
+
+use serde_json::json;
+
+use crate::node::Node;
+
+#[tokio::test]
+async fn everybody_in_a_new_conversation_is_told_and_reads_it() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let mut maker = node.connect(&ada).await;
+    let mut laptop = node.connect(&ada).await;
+    let mut other = node.connect(&bob).await;
+    let request = json!({"type": "private", "participants": [bob.id.to_string()]});
+    let ack = maker.call("create_conversation", request.clone()).await;
+    assert_eq!(ack["ok"], true);
+    let id = ack["conversation"]["id"].as_str().expect("an id");
+    for device in [&mut maker, &mut laptop, &mut other] {
+        let created = device.next("conversation_created").await;
+        assert_eq!(created["conversation"]["id"], id);
+    }
+    let again = other
+        .call(
+            "create_conversation",
+            json!({"type": "private", "participants": [ada.id.to_string()]}),
+        )
+        .await;
+    assert_eq!(again["conversation"]["id"], id);
+    other.say(id, "hi").await;
+    for device in [&mut maker, &mut laptop] {
+        assert_eq!(device.next("receive_msg").await["seq"], 1);
+    }
+    maker.hears_nothing_of(&["conversation_created"]).await;
+}
+
+#[tokio::test]
+async fn who_is_added_reads_from_there_on_and_who_is_removed_up_to_there() {
+    let node = Node::new().await;
+    let [ada, bob, cyd] = node.people(["ada", "bob", "cyd"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut other = node.connect(&bob).await;
+    let mut phone = node.connect(&cyd).await;
+    let mut laptop = node.connect(&cyd).await;
+    owner.say(conversation, "before").await;
+
+    let added = node
+        .chat
+        .add_participant(ada.id, conversation, cyd.id)
+        .await;
+    added.expect("added");
+    owner.say(conversation, "welcome").await;
+    let removed = node.chat.remove_participant(ada.id, conversation, cyd.id);
+    removed.await.expect("removed");
+    owner.say(conversation, "gone").await;
+
+    for device in [&mut phone, &mut laptop] {
+        let created = device.next("conversation_created").await;
+        assert_eq!(created["conversation"]["id"], conversation.to_string());
+        assert_eq!(device.seqs(3).await, [2, 3, 4]);
+        for (name, seq) in [("member_added", 2), ("member_removed", 4)] {
+            let expected = json!({
+                "conversationId": conversation.to_string(), "userId": cyd.id.to_string(),
+                "by": ada.id.to_string(), "seq": seq,
+            });
+            assert_eq!(device.next(name).await, expected);
+        }
+        device
+            .hears_nothing_of(&["receive_msg", "member_removed"])
+            .await;
+    }
+    assert_eq!(other.seqs(5).await, [1, 2, 3, 4, 5]);
+    assert_eq!(owner.seqs(5).await, [1, 2, 3, 4, 5]);
+    assert_eq!(owner.next("member_removed").await["seq"], 4);
+
+    let payload = json!({"conversationId": conversation.to_string(), "content": "let me in"});
+    let ack = phone.call("send_msg", payload).await;
+    assert_eq!(ack["error"]["code"], "not_found");
+    let typing = json!({"conversationId": conversation.to_string(), "typing": true});
+    owner.call("typing", typing).await;
+    phone.hears_nothing_of(&["typing", "receive_msg"]).await;
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_many_times_sees_exactly_their_spans() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut guest = node.connect(&bob).await;
+    let mut owed = Vec::new();
+    let mut seq = 0;
+    for _ in 0..10 {
+        let removed = node.chat.remove_participant(ada.id, conversation, bob.id);
+        removed.await.expect("removed");
+        owner.say(conversation, "behind their back").await;
+        let added = node
+            .chat
+            .add_participant(ada.id, conversation, bob.id)
+            .await;
+        added.expect("added");
+        owner.say(conversation, "to their face").await;
+        owed.extend([seq + 1, seq + 3, seq + 4]);
+        seq += 4;
+    }
+    assert_eq!(guest.seqs(owed.len()).await, owed);
+    guest.hears_nothing_of(&["receive_msg"]).await;
+    assert_eq!(owner.seqs(40).await, (1..=40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_new_title_is_told_to_all() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut other = node.connect(&bob).await;
+    let renamed = node.chat.rename(bob.id, conversation, "new title").await;
+    renamed.expect("renamed");
+    for device in [&mut owner, &mut other] {
+        let updated = device.next("conversation_updated").await;
+        assert_eq!(updated["conversation"]["title"], "new title");
+        let message = device.next("receive_msg").await;
+        assert_eq!(
+            (&message["type"], &message["seq"]),
+            (&json!("system"), &json!(1))
+        );
+    }
+}
