@@ -187,10 +187,7 @@ export class Chat {
 
   async addMembers(id: string, people: readonly Person[]): Promise<void> {
     this.store.setState(store.peopleKnown(people));
-    await this.#rest.addMembers(
-      id,
-      people.map((one) => one.id),
-    );
+    for (const one of people) await this.#rest.addMember(id, one.id);
   }
 
   async removeMember(id: string, userId: string): Promise<void> {

@@ -1,108 +1,36 @@
 /**
- * What goes over the wire, as the server's contract spells it: the JSON of REST and of the socket's
- * events. Nothing outside `net/` sees these; `translate.ts` turns them into the page's own nouns.
+ * What goes over the wire, as the server's contract spells it. The JSON of REST is `openapi.ts`,
+ * generated from the server's OpenAPI document; the socket's events carry the same things. Nothing
+ * outside `net/` sees these; `translate.ts` turns them into the page's own nouns.
  */
 
-export type ErrorCode =
-  | 'unauthorized'
-  | 'token_expired'
-  | 'forbidden'
-  | 'not_found'
-  | 'invalid'
-  | 'too_large'
-  | 'rate_limited'
-  | 'conflict'
-  | 'unavailable'
-  | 'internal';
+import type {
+  Conversation,
+  ErrorBody,
+  Message,
+  SendableType,
+  SharedConversation,
+  User,
+} from './openapi';
 
-export interface ErrorBody {
-  code: ErrorCode;
-  message: string;
-  retryAfterMs?: number;
-  fields?: Record<string, string>;
-}
-
-export interface ErrorAnswer {
-  error: ErrorBody;
-}
-
-export interface User {
-  id: string;
-  username: string;
-  email?: string;
-  avatar: string | null;
-  status: 'online' | 'offline';
-  lastSeen: string | null;
-  createdAt: string;
-}
-
-export interface Attachment {
-  fileId: string;
-  name: string;
-  size: number;
-  contentType: string;
-}
-
-export interface Happening {
-  kind: 'added' | 'removed' | 'left' | 'renamed';
-  by: string;
-  userId?: string;
-  title?: string;
-}
-
-export interface Message {
-  id: string;
-  conversationId: string;
-  seq: number;
-  sender: string;
-  content: string;
-  type: 'text' | 'image' | 'file' | 'system';
-  status: 'sent' | 'delivered' | 'read';
-  readBy: string[];
-  edited: boolean;
-  deleted: boolean;
-  attachments: Attachment[];
-  replyTo: string | null;
-  clientMsgId: string | null;
-  event?: Happening;
-  createdAt: string;
-  updatedAt: string;
-}
-
-export interface SharedConversation {
-  id: string;
-  type: 'private' | 'group';
-  title: string | null;
-  participants: string[];
-  lastSeq: number;
-  createdAt: string;
-  updatedAt: string;
-}
-
-export interface Conversation extends SharedConversation {
-  members?: User[];
-  lastMessage: Message | null;
-  unread: number;
-  readSeq: number;
-  deliveredSeq: number;
-}
-
-// === REST ===
-
-export interface SignedIn {
-  user: User;
-  accessToken: string;
-  refreshToken: string;
-  expiresAt: string;
-}
-
-export type Refreshed = Omit<SignedIn, 'user'> & { user?: User };
-
-export interface NewConversation {
-  type: 'private' | 'group';
-  participants: string[];
-  title?: string;
-}
+export type {
+  Conversation,
+  ConversationAnswer,
+  ConversationsAnswer,
+  ErrorAnswer,
+  ErrorBody,
+  ErrorCode,
+  Login,
+  Message,
+  MessagesAnswer,
+  NewConversation,
+  Register,
+  SessionAnswer,
+  SharedConversation,
+  User,
+  UserAnswer,
+  UsersAnswer,
+} from './openapi';
 
 export interface NewFile {
   fileId: string;
@@ -117,7 +45,7 @@ export type Ack<T = unknown> = ({ ok: true } & T) | { ok: false; error: ErrorBod
 export interface SendMsg {
   conversationId: string;
   content: string;
-  type?: 'text' | 'image' | 'file';
+  type?: SendableType;
   clientMsgId?: string;
   attachments?: string[];
   replyTo?: string;

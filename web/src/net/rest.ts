@@ -45,16 +45,16 @@ export class Rest implements AuthApi {
 
   // === without a token ===
 
-  async register(body: { username: string; email: string; password: string }) {
+  async register(body: wire.Register) {
     return this.#signIn('/auth/register', body);
   }
 
-  async login(body: { login: string; password: string }) {
+  async login(body: wire.Login) {
     return this.#signIn('/auth/login', body);
   }
 
   async #signIn(url: string, data: object) {
-    const { data: answer, headers } = await this.#plain<wire.SignedIn>({
+    const { data: answer, headers } = await this.#plain<wire.SessionAnswer>({
       method: 'POST',
       url,
       data,
@@ -63,7 +63,7 @@ export class Rest implements AuthApi {
   }
 
   async refresh(refreshToken: string) {
-    const { data: pair, headers } = await this.#plain<wire.Refreshed>({
+    const { data: pair, headers } = await this.#plain<wire.SessionAnswer>({
       method: 'POST',
       url: '/auth/refresh',
       data: { refreshToken },
@@ -89,8 +89,10 @@ export class Rest implements AuthApi {
     const all: wire.Conversation[] = [];
     let cursor: string | null = null;
     for (let page = 0; page < LIST_PAGES_MAX; page += 1) {
-      const { conversations, next }: { conversations: wire.Conversation[]; next: string | null } =
-        await this.#ask({ url: '/conversations', params: cursor === null ? {} : { cursor } });
+      const { conversations, next }: wire.ConversationsAnswer = await this.#ask({
+        url: '/conversations',
+        params: cursor === null ? {} : { cursor },
+      });
       all.push(...conversations);
       if (!next) break;
       cursor = next;
@@ -99,14 +101,14 @@ export class Rest implements AuthApi {
   }
 
   async conversation(id: string): Promise<wire.Conversation> {
-    const { conversation } = await this.#ask<{ conversation: wire.Conversation }>({
+    const { conversation } = await this.#ask<wire.ConversationAnswer>({
       url: `/conversations/${id}`,
     });
     return conversation;
   }
 
   async createConversation(data: wire.NewConversation): Promise<wire.Conversation> {
-    const { conversation } = await this.#ask<{ conversation: wire.Conversation }>({
+    const { conversation } = await this.#ask<wire.ConversationAnswer>({
       method: 'POST',
       url: '/conversations',
       data,
@@ -118,11 +120,11 @@ export class Rest implements AuthApi {
     await this.#ask({ method: 'PATCH', url: `/conversations/${id}`, data: { title } });
   }
 
-  async addMembers(id: string, participants: readonly string[]): Promise<void> {
+  async addMember(id: string, userId: string): Promise<void> {
     await this.#ask({
       method: 'POST',
       url: `/conversations/${id}/participants`,
-      data: { participants },
+      data: { userId },
     });
   }
 
@@ -131,11 +133,7 @@ export class Rest implements AuthApi {
   }
 
   /** A page of history: the newest messages, or those before a `seq`. */
-  async messages(
-    id: string,
-    before?: number,
-    limit = PAGE,
-  ): Promise<{ messages: wire.Message[]; more: boolean }> {
+  async messages(id: string, before?: number, limit = PAGE): Promise<wire.MessagesAnswer> {
     return this.#ask({
       url: `/conversations/${id}/messages`,
       params: before === undefined ? { limit } : { limit, before },
@@ -143,7 +141,7 @@ export class Rest implements AuthApi {
   }
 
   async findPeople(q: string, signal: AbortSignal): Promise<wire.User[]> {
-    const { users } = await this.#ask<{ users: wire.User[] }>({
+    const { users } = await this.#ask<wire.UsersAnswer>({
       url: '/users',
       params: { q },
       signal,
@@ -152,7 +150,7 @@ export class Rest implements AuthApi {
   }
 
   async user(id: string): Promise<wire.User> {
-    const { user } = await this.#ask<{ user: wire.User }>({ url: `/users/${id}` });
+    const { user } = await this.#ask<wire.UserAnswer>({ url: `/users/${id}` });
     return user;
   }
 

@@ -12,7 +12,7 @@
  */
 
 import type { Me } from '../state/model';
-import type { Refreshed, SignedIn } from './contract';
+import type { SessionAnswer } from './contract';
 import type { Database } from './database';
 import { Refused, Unreachable } from './errors';
 import { RENEW_LEAD_MS, RENEW_RETRY_MS, TOKEN_MARGIN_MS } from './limits';
@@ -33,7 +33,7 @@ interface Access {
 
 /** The calls of `/api/auth`, with the server's time of the answer where it told. */
 export interface AuthApi {
-  refresh: (refreshToken: string) => Promise<{ pair: Refreshed; serverNow: number | null }>;
+  refresh: (refreshToken: string) => Promise<{ pair: SessionAnswer; serverNow: number | null }>;
   logout: (refreshToken: string) => Promise<void>;
 }
 
@@ -101,7 +101,7 @@ export class Session {
     }
   }
 
-  async signIn(answer: SignedIn, serverNow: number | null): Promise<Me> {
+  async signIn(answer: SessionAnswer, serverNow: number | null): Promise<Me> {
     const user = translate.me(answer.user);
     this.#user = user;
     await this.#keep({ refreshToken: answer.refreshToken, user });
@@ -189,7 +189,7 @@ export class Session {
   }
 
   /** The token and its end by this machine's clock, which may differ from the server's. */
-  #accessOf(pair: Refreshed, serverNow: number | null): Access {
+  #accessOf(pair: SessionAnswer, serverNow: number | null): Access {
     const lasts = Date.parse(pair.expiresAt) - (serverNow ?? this.now());
     return { token: pair.accessToken, endsAt: this.now() + lasts };
   }
