@@ -1,8 +1,10 @@
 //! What every call has in common: a bound in time, and two metrics.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use syncchat_core::model::Timestamp;
 use syncchat_core::ports::store::{StoreError, StoreResult};
 
 /// Runs one call of a store: ends it after `bound`, measures it, counts its failure.
@@ -35,9 +37,19 @@ pub(crate) async fn observe<T>(
     if let (Err(error), Some(kind)) = (&result, failure) {
         metrics::counter!("syncchat_store_errors_total", "store" => store, "kind" => kind)
             .increment(1);
-        tracing::warn!(store, call, kind, %error, "store call failed");
+        if may_log() {
+            tracing::warn!(store, call, kind, %error, "store call failed");
+        }
     }
     result
+}
+
+/// Once a second: while a store is away every call fails, and the first one says why. All are
+/// counted.
+fn may_log() -> bool {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = Timestamp::now().millis() / 1_000;
+    LAST.swap(now, Ordering::Relaxed) != now
 }
 
 /// Declares the metrics, so that a scrape shows them at zero before anything has failed.

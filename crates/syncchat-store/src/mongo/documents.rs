@@ -5,8 +5,8 @@
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, DateTime};
-use serde::{Deserialize, Serialize};
+use mongodb::bson::{Binary, Bson, DateTime};
+use serde::{Deserialize, Deserializer, Serialize};
 use syncchat_core::model::{
     Account, Attachment, Conversation, ConversationId, ConversationKind, FileId, Message,
     MessageId, MessageKind, PresenceStatus, Seq, SeqSpans, SystemEvent, Timestamp, User, UserId,
@@ -60,6 +60,20 @@ pub(super) fn binary(bytes: &[u8]) -> Binary {
         subtype: BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     }
+}
+
+/// Null, which older deployments wrote, is as good as absent.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Anything else than a date is as good as absent.
+fn date_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime>, D::Error> {
+    Bson::deserialize(deserializer).map(|value| value.as_datetime().copied())
 }
 
 // === Messages ===
@@ -367,25 +381,25 @@ pub(super) fn span_records(spans: &SeqSpans) -> Vec<SpanRecord> {
 pub(super) struct UserRecord {
     #[serde(rename = "_id")]
     id: ObjectId,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) username: String,
     /// In lower case.
     #[serde(default)]
     username_key: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) email: String,
     /// In lower case.
     #[serde(default)]
     email_key: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     password: String,
     #[serde(default)]
     avatar: Option<String>,
     #[serde(default)]
     status: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "date_if_any")]
     last_seen: Option<DateTime>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "date_if_any")]
     created_at: Option<DateTime>,
 }
 

@@ -5,15 +5,16 @@ use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure
 use syncchat_core::ports::store::StoreError;
 
 /// MongoDB's code for a value that a unique index holds already.
-const DUPLICATE_KEY: i32 = 11_000;
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
 
 /// A document that cannot be read stays unreadable: `Damaged`. Everything else may pass.
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error.kind.as_ref() {
-        ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) => {
-            StoreError::Damaged(error.to_string())
+        // The kind alone: the rest is the server's whole answer, byte by byte.
+        kind @ (ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_)) => {
+            StoreError::Damaged(kind.to_string())
         }
-        _ => StoreError::Unavailable(error.to_string()),
+        kind => StoreError::Unavailable(kind.to_string()),
     }
 }
 
@@ -48,6 +49,14 @@ pub(super) fn matched(reply: &Document) -> Result<u64, StoreError> {
         return Err(StoreError::Unavailable(format!("not durable: {error}")));
     }
     number(reply, "n").ok_or_else(|| StoreError::Damaged("answer without n".into()))
+}
+
+/// Whether the server refused with one of these codes.
+pub(super) fn has_code(error: &Error, codes: &[i32]) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Command(error) => codes.contains(&error.code),
+        _ => false,
+    }
 }
 
 /// A number that MongoDB gives in whichever type it likes.

@@ -2,12 +2,12 @@
 
 use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
-use mongodb::error::{Error, ErrorKind};
+use mongodb::error::Error;
 use mongodb::options::IndexOptions;
 use syncchat_core::ports::store::StoreResult;
 
 use super::MongoStore;
-use super::errors::{is_duplicate, store_error};
+use super::errors::{has_code, is_duplicate, store_error};
 
 /// An index as this release wants it.
 pub(super) struct Index {
@@ -178,6 +178,7 @@ pub(super) async fn names(store: &MongoStore, collection: &str) -> StoreResult<V
         .await;
     match names {
         Ok(names) => Ok(names),
+        // NamespaceNotFound.
         Err(error) if has_code(&error, &[26]) => Ok(Vec::new()),
         Err(error) => Err(store_error(&error)),
     }
@@ -186,11 +187,4 @@ pub(super) async fn names(store: &MongoStore, collection: &str) -> StoreResult<V
 /// IndexOptionsConflict, IndexKeySpecsConflict.
 fn exists_differently(error: &Error) -> bool {
     has_code(error, &[85, 86])
-}
-
-fn has_code(error: &Error, codes: &[i32]) -> bool {
-    match error.kind.as_ref() {
-        ErrorKind::Command(error) => codes.contains(&error.code),
-        _ => false,
-    }
 }

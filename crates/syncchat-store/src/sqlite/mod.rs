@@ -374,3 +374,6 @@ impl Store for SqliteStore {
         KIND
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,7 @@
 //! and whatever must live as long as it. Cases share nothing, so they may run side by side.
 
 // A case reports by panicking, as tests do, and its name says what it shows.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 pub mod accounts;
 pub mod conversations;

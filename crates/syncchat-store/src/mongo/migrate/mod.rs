@@ -1,19 +1,46 @@
-//! Bringing a database to this release's schema: indexes, and older data.
+//! Bringing a database to this release's schema: indexes, and what an older deployment wrote.
+//!
+//! An older database holds users, conversations and messages with the fields of the outside
+//! contract only. Taking it over adds to documents and never takes anything out of them:
+//!
+//! 1. [`users`] get their keys in lower case;
+//! 2. [`conversations`] get members with cursors, and each message its `seq` and ordinal, by
+//!    `(createdAt, _id)`; a conversation is done when it has `lastSeq`, which is set last;
+//! 3. [`leftovers`]: messages without a conversation are numbered all the same, so that `seq` can
+//!    be unique.
+//!
+//! Each step writes what can be computed again from what is there: killed in the middle, it is
+//! done again and changes only what is missing. Older gateways must not write meanwhile.
 
-use mongodb::bson::doc;
+mod bulk;
+mod conversations;
+mod leftovers;
+mod messages;
+mod users;
+
+use mongodb::Collection;
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
 use syncchat_core::ports::store::{StoreError, StoreResult};
 
-use super::errors::{number, store_error};
+use super::errors::{has_code, number, store_error};
 use super::{MongoStore, indexes, query};
+use crate::limits::MIGRATION_STEP_TIMEOUT;
 
 /// What this release reads and writes.
 const VERSION: u64 = 1;
+/// The index that puts messages into the order in which they get their `seq`; dropped at the end.
+const ORDER_INDEX: &str = "takeover_order";
 
 /// Makes what is missing; twice changes nothing.
 pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
     let mut done = Vec::new();
     refuse_newer(store).await?;
     indexes::make(store, indexes::before_takeover(), &mut done).await?;
+    users::take_over(store, &mut done).await?;
+    if version(store).await?.is_none() || has_older_conversations(store).await? {
+        take_over_logs(store, &mut done).await?;
+    }
     indexes::make(store, indexes::after_takeover(), &mut done).await?;
     if version(store).await? != Some(VERSION) {
         store
@@ -29,6 +56,48 @@ pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
     }
     Ok(done)
 }
+
+async fn take_over_logs(store: &MongoStore, done: &mut Vec<String>) -> StoreResult<()> {
+    let messages: Collection<Document> = store.messages.clone_with_type();
+    let conversations: Collection<Document> = store.conversations.clone_with_type();
+    if !has_any(&messages, doc! {}).await? && !has_any(&conversations, doc! {}).await? {
+        return Ok(());
+    }
+    messages::complete_dates(&messages, done).await?;
+    let order = mongodb::IndexModel::builder()
+        .keys(doc! { "conversationId": 1, "createdAt": 1, "_id": 1 })
+        .options(IndexOptions::builder().name(ORDER_INDEX.to_owned()).build())
+        .build();
+    messages
+        .create_index(order)
+        .await
+        .map_err(|error| store_error(&error))?;
+    conversations::take_over(store, done).await?;
+    leftovers::take_over(store, done).await?;
+    match messages.drop_index(ORDER_INDEX).await {
+        // IndexNotFound: a second migration at the same time was faster.
+        Err(error) if !has_code(&error, &[27]) => Err(store_error(&error)),
+        _ => Ok(()),
+    }
+}
+
+/// Conversations that somebody restored, or that an older gateway made, after the takeover.
+async fn has_older_conversations(store: &MongoStore) -> StoreResult<bool> {
+    let conversations = store.conversations.clone_with_type();
+    has_any(&conversations, doc! { "lastSeq": { "$exists": false } }).await
+}
+
+async fn has_any(collection: &Collection<Document>, filter: Document) -> StoreResult<bool> {
+    collection
+        .find_one(filter)
+        .projection(doc! { "_id": 1 })
+        .max_time(MIGRATION_STEP_TIMEOUT)
+        .await
+        .map(|found| found.is_some())
+        .map_err(|error| store_error(&error))
+}
+
+// === Versions ===
 
 /// Whether this release can use the database as it is.
 pub(super) async fn check(store: &MongoStore) -> StoreResult<()> {

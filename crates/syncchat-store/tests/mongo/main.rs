@@ -1,6 +1,9 @@
-//! The behaviour suite on a real mongod.
+//! MongoDB, on a real mongod: the behaviour suite, faults, and older databases.
 
+mod faults;
+#[path = "../support/mod.rs"]
 mod support;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -9,12 +12,15 @@ use support::Mongod;
 use syncchat_core::ports::store::Store;
 use tokio::sync::OnceCell;
 
-/// One mongod for all cases, each in a database of its own.
+/// One mongod for all cases that leave it alone, each in a database of its own.
 static MONGOD: OnceCell<Mongod> = OnceCell::const_new();
 
+async fn shared() -> &'static Mongod {
+    MONGOD.get_or_init(Mongod::start).await
+}
+
 async fn open() -> (Arc<dyn Store>, ()) {
-    let mongod = MONGOD.get_or_init(Mongod::start).await;
-    let url = mongod.url(&format!("suite_{}", ObjectId::new()));
+    let url = shared().await.url(&format!("suite_{}", ObjectId::new()));
     let store = syncchat_store::open(&url).await.unwrap();
     assert!(!store.migrate().await.unwrap().is_empty());
     (store, ())

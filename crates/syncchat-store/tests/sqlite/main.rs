@@ -1,4 +1,6 @@
-//! The behaviour suite on SQLite.
+//! SQLite: the behaviour suite, and a process that is killed again and again.
+
+mod crash;
 
 use std::sync::Arc;
 

@@ -1,0 +1,113 @@
+//! How many messages a second a store makes durable, by messages in a batch and batches in flight.
+//!
+//! `cargo run --release --example append_rate -- sqlite:/tmp/rate.db mongodb://…?replicaSet=rs`
+//! prints a table for each address. The databases are written to: name ones that nobody needs.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use syncchat_core::model::{
+    Conversation, ConversationId, ConversationKind, Message, MessageId, MessageKind, Timestamp,
+    UserId,
+};
+use syncchat_core::ports::store::{Append, Appended, CreatedConversation, NewConversation, Store};
+
+/// How long each cell of the table is measured.
+const MEASURED: Duration = Duration::from_secs(2);
+/// Each message goes to a conversation of its own, as in a busy chat.
+const BATCHES: [usize; 4] = [1, 16, 64, 256];
+const IN_FLIGHT: [usize; 3] = [1, 4, 16];
+
+#[tokio::main]
+async fn main() {
+    for url in std::env::args().skip(1) {
+        let store = syncchat_store::open(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        println!("{}", store.check().await.unwrap());
+        println!("batch  in flight  messages/s  p50 ms  p99 ms");
+        for batch in BATCHES {
+            for in_flight in IN_FLIGHT {
+                measure(&store, batch, in_flight).await;
+            }
+        }
+    }
+}
+
+async fn measure(store: &Arc<dyn Store>, batch: usize, in_flight: usize) {
+    let begun = Instant::now();
+    let writers: Vec<_> = (0..in_flight)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { write(&store, batch).await })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for writer in writers {
+        took.extend(writer.await.unwrap());
+    }
+    let rate = (took.len() * batch) as f64 / begun.elapsed().as_secs_f64();
+    took.sort_unstable();
+    let percentile = |part: usize| took[(took.len() - 1) * part / 100].as_secs_f64() * 1e3;
+    let (p50, p99) = (percentile(50), percentile(99));
+    println!("{batch:>5}  {in_flight:>9}  {rate:>10.0}  {p50:>6.2}  {p99:>6.2}");
+}
+
+/// Appends one message to each of `batch` conversations, again and again; how long each took.
+async fn write(store: &Arc<dyn Store>, batch: usize) -> Vec<Duration> {
+    let sender = UserId::generate();
+    let mut heads = Vec::with_capacity(batch);
+    for _ in 0..batch {
+        let new = NewConversation {
+            id: ConversationId::generate(),
+            kind: ConversationKind::Group,
+            title: None,
+            participants: [sender].into(),
+            created_at: Timestamp::now(),
+        };
+        match store.create_conversation(new).await.unwrap() {
+            CreatedConversation::New(head) | CreatedConversation::Existing(head) => {
+                heads.push(head);
+            }
+        }
+    }
+    let begun = Instant::now();
+    let mut took = Vec::new();
+    while begun.elapsed() < MEASURED || took.is_empty() {
+        let appends = heads.iter_mut().map(|head| append(head, sender)).collect();
+        let called = Instant::now();
+        let appended = store.append(appends).await.unwrap();
+        took.push(called.elapsed());
+        assert!(appended.iter().all(|one| *one == Appended::Committed));
+    }
+    took
+}
+
+fn append(head: &mut Conversation, sender: UserId) -> Append {
+    let at = Timestamp::now();
+    head.last_seq += 1;
+    let message = Message {
+        id: MessageId::generate(),
+        conversation: head.id,
+        seq: head.last_seq,
+        ordinal: head.last_seq,
+        sender,
+        content: "x".repeat(128),
+        kind: MessageKind::Text,
+        event: None,
+        attachments: Vec::new(),
+        reply_to: None,
+        client_msg_id: Some(ConversationId::generate().to_string()),
+        edited: false,
+        deleted: false,
+        created_at: at,
+        updated_at: at,
+    };
+    Append {
+        conversation: head.id,
+        expected_seq: head.last_seq - 1,
+        messages: vec![message],
+        changes: Vec::new(),
+    }
+}
