@@ -63,6 +63,11 @@ pub const PLACES_CACHED_MAX: usize = 131_072;
 /// The longest wait before a write that lost against another node is tried again. The first retry
 /// comes at once, then the wait doubles from a millisecond, less a random part.
 pub const COMMIT_BACKOFF_MAX: Duration = Duration::from_millis(64);
+/// How old a request may be that is tried again although the store did not answer: the length of
+/// a failover. Older: `unavailable`. With one more try it still ends within [`COMMIT_TIMEOUT`].
+pub const STORE_RETRY_SPAN: Duration = Duration::from_secs(5);
+/// The longest wait before such a try. The wait grows as above.
+pub const STORE_BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 /// Conversations whose last write has an unknown outcome and whose head is therefore watched. More
 /// are not; the gateways' own comparison of heads finds what landed there.
@@ -97,3 +102,4 @@ pub const SPANS_READ_MAX: usize = 8;
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX && PAGE_MAX <= SYNC_MESSAGES_MAX);
 const _: () = assert!(COMMIT_BATCH_MAX * COMMITS_IN_FLIGHT_MAX <= COMMIT_QUEUE_MAX);
 const _: () = assert!(DOUBT_SPAN.as_millis() > 2 * COMMIT_TIMEOUT.as_millis());
+const _: () = assert!(2 * STORE_RETRY_SPAN.as_millis() <= COMMIT_TIMEOUT.as_millis());

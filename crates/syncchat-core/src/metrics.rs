@@ -20,10 +20,10 @@ pub const PUBLISH_SECONDS: &str = "syncchat_publish_seconds";
 pub const COMMIT_BATCH_MESSAGES: &str = "syncchat_commit_batch_messages";
 /// Messages accepted and not yet answered.
 pub const COMMIT_QUEUE_MESSAGES: &str = "syncchat_commit_queue_messages";
-/// Writes of one conversation that were tried again: `moved` (another was faster) or `duplicate`
-/// (a resend was among them).
+/// Writes of one conversation that were tried again: `moved` (another was faster), `duplicate` (a
+/// resend was among them) or `unknown` (the store did not answer).
 pub const COMMIT_RETRIES: &str = "syncchat_commit_retries_total";
-/// Resends answered with the first result.
+/// Requests answered with what was committed before: resends, and tries whose answer was lost.
 pub const RESENDS: &str = "syncchat_resends_total";
 /// Heads of conversations found in memory (`hit`) or read from the store (`miss`) before a write.
 pub const HEADS: &str = "syncchat_heads_total";
@@ -37,9 +37,9 @@ pub fn describe() {
         (MESSAGES_REJECTED, "messages refused, by code"),
         (
             COMMIT_RETRIES,
-            "appends tried again, by reason: moved or duplicate",
+            "appends tried again, by reason: moved, duplicate or unknown",
         ),
-        (RESENDS, "resends answered with the first result"),
+        (RESENDS, "requests answered with what was committed before"),
         (
             HEADS,
             "heads found in memory (hit) or read (miss) before a write",

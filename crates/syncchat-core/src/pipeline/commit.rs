@@ -28,7 +28,7 @@ use crate::deadline::write;
 use crate::error::{Error, Result};
 use crate::limits::{
     COMMIT_ATTEMPTS_MAX, COMMIT_BACKOFF_MAX, COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT,
-    COMMITS_IN_FLIGHT_MAX,
+    COMMITS_IN_FLIGHT_MAX, STORE_BACKOFF_MAX, STORE_RETRY_SPAN,
 };
 use crate::metrics;
 use crate::model::{ConversationId, Message, MessageId, Timestamp};
@@ -61,6 +61,9 @@ pub(super) struct Request {
     pub(super) wanted: Wanted,
     accepted: Instant,
     attempts: u32,
+    /// Whether a write of it may have happened, or may still: before it is tried again, the store
+    /// is asked whether its id is there.
+    pub(super) doubtful: bool,
     reply: oneshot::Sender<Result<Outcome>>,
     _room: OwnedSemaphorePermit,
 }
@@ -135,9 +138,11 @@ impl Committer {
                 },
                 accepted_at: Timestamp::now(),
                 action,
+                done: None,
             },
             accepted: Instant::now(),
             attempts: 0,
+            doubtful: false,
             reply,
             _room: room,
         };
@@ -255,20 +260,29 @@ impl Request {
 
 impl Turn {
     /// Ends the turn; what is left is tried again. Those tried too often are given up.
-    pub(super) fn retry(mut self) {
+    pub(super) fn retry(self) {
+        let given_up = |request: &Request| request.attempts >= COMMIT_ATTEMPTS_MAX;
+        let error = Error::unavailable("others write there too fast");
+        self.try_later(given_up, &error, COMMIT_BACKOFF_MAX);
+    }
+
+    /// Ends the turn, for the store did not answer; what is young is tried again, the rest is
+    /// refused.
+    pub(super) fn retry_or_refuse(self, error: &Error) {
+        let given_up = |request: &Request| request.age() >= STORE_RETRY_SPAN;
+        self.try_later(given_up, error, STORE_BACKOFF_MAX);
+    }
+
+    fn try_later(mut self, given_up: impl Fn(&Request) -> bool, error: &Error, longest: Duration) {
         let mut wait = Duration::ZERO;
-        let mut again = Vec::with_capacity(self.requests.len());
-        for mut request in self.requests.drain(..) {
+        for request in &mut self.requests {
             request.attempts += 1;
-            if request.attempts >= COMMIT_ATTEMPTS_MAX {
-                request.answer(Err(Error::unavailable("others write there too fast")));
-            } else {
-                wait = wait.max(backoff(request.attempts));
-                again.push(request);
-            }
+            wait = wait.max(backoff(request.attempts, longest));
         }
-        self.requests = again;
-        if !wait.is_zero() {
+        for request in self.requests.extract_if(.., |request| given_up(request)) {
+            request.answer(Err(error.clone()));
+        }
+        if !wait.is_zero() && !self.requests.is_empty() {
             // Other conversations need not wait for this one.
             self.let_go = true;
             tokio::spawn(async move {
@@ -302,11 +316,11 @@ impl Drop for Turn {
 
 /// How long to wait before this attempt: at first not at all, then longer each time, less a random
 /// part of it, so that nodes that collided come apart.
-fn backoff(attempt: u32) -> Duration {
+fn backoff(attempt: u32, longest: Duration) -> Duration {
     if attempt <= 1 {
         return Duration::ZERO;
     }
-    let longest = Duration::from_millis(1 << attempt.min(10)).min(COMMIT_BACKOFF_MAX);
+    let longest = Duration::from_millis(1 << attempt.min(10)).min(longest);
     let part = getrandom::u32().unwrap_or(u32::MAX / 2);
     longest.mul_f64(0.5 + 0.5 * f64::from(part) / f64::from(u32::MAX))
 }

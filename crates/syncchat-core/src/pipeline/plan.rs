@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) id: MessageId,
     pub(crate) accepted_at: Timestamp,
     pub(crate) action: Action,
+    /// Set where an earlier try seemed to fail and was committed all the same.
+    pub(crate) done: Option<Arc<Message>>,
 }
 
 /// What the store says of the messages that are answered, and of who may see them.
@@ -93,6 +95,10 @@ impl Plan {
         };
         let mut named: HashMap<(UserId, &str), usize> = HashMap::new();
         for wanted in requests {
+            if let Some(message) = &wanted.done {
+                plan.verdicts.push(Verdict::Done(Arc::clone(message)));
+                continue;
+            }
             let verdict = match &wanted.action {
                 Action::Send(command) => {
                     let name = command

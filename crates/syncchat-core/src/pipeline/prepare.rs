@@ -1,8 +1,9 @@
 //! Before the write: what the plans of a batch are made from.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use super::commit::{Committer, Turn};
+use super::commit::{Committer, Request, Turn};
 use super::heads::Head;
 use super::plan::{Action, Plan, References};
 use crate::deadline::read;
@@ -55,17 +56,14 @@ impl Planned {
             changes: self.plan.changes.clone(),
         })
     }
-
-    /// Answers everybody with this error.
-    fn refuse(mut self, error: &Error) {
-        refuse(&mut self.turn, error);
-    }
 }
 
 impl Committer {
-    /// Plans each turn. Those that come to nothing are answered here and left out.
+    /// Plans each turn. Those that come to nothing are ended here and left out.
     pub(super) async fn prepare(&self, turns: Vec<Turn>) -> Vec<Planned> {
         let (turns, mut heads) = self.with_heads(turns).await;
+        // In this order: what lands after the heads were read makes the append fail.
+        let turns = self.without_doubt(turns).await;
         let references = self.references(&turns, &heads).await;
         let (unproven, mut planned): (Vec<_>, Vec<_>) = turns
             .into_iter()
@@ -88,7 +86,9 @@ impl Committer {
         let mut heads = HashMap::with_capacity(turns.len());
         let mut missing = Vec::new();
         for turn in &turns {
-            match self.heads.cached(turn.conversation) {
+            // What is in doubt is decided on what the store says now.
+            let doubtful = turn.requests.iter().any(|request| request.doubtful);
+            match self.heads.cached(turn.conversation).filter(|_| !doubtful) {
                 Some(head) => {
                     heads.insert(turn.conversation, (Some(head), false));
                 }
@@ -106,12 +106,43 @@ impl Committer {
         for mut turn in turns {
             refuse_late(&mut turn);
             match &loaded {
-                Err(error) if !heads.contains_key(&turn.conversation) => refuse(&mut turn, error),
                 _ if turn.requests.is_empty() => {}
+                Err(error) if !heads.contains_key(&turn.conversation) => {
+                    turn.retry_or_refuse(error);
+                }
                 _ => known.push(turn),
             }
         }
         (known, heads)
+    }
+
+    /// Finds out which of the requests in doubt were committed after all.
+    async fn without_doubt(&self, turns: Vec<Turn>) -> Vec<Turn> {
+        let doubtful = |request: &&Request| request.doubtful;
+        let requests = turns.iter().flat_map(|turn| &turn.requests);
+        let ids: Vec<MessageId> = requests.filter(doubtful).map(|r| r.wanted.id).collect();
+        if ids.is_empty() {
+            return turns;
+        }
+        let found = read(self.store.messages(&ids)).await;
+        let mut certain = Vec::with_capacity(turns.len());
+        for mut turn in turns {
+            match &found {
+                Err(error) if turn.requests.iter().any(|r| r.doubtful) => {
+                    turn.retry_or_refuse(error);
+                    continue;
+                }
+                Err(_) => {}
+                Ok(found) => {
+                    for request in turn.requests.iter_mut().filter(|r| r.doubtful) {
+                        let done = found.iter().find(|m| m.id == request.wanted.id);
+                        request.wanted.done = done.map(|message| Arc::new(message.clone()));
+                    }
+                }
+            }
+            certain.push(turn);
+        }
+        certain
     }
 
     async fn again(&self, unproven: Vec<Planned>, references: &References) -> Vec<Planned> {
@@ -122,7 +153,10 @@ impl Committer {
                 let head = loaded.get(&old.turn.conversation).cloned();
                 Planned::make(self, old.turn, head, true, references)
             })),
-            Err(error) => unproven.into_iter().for_each(|p| p.refuse(&error)),
+            Err(error) => {
+                let turns = unproven.into_iter().map(|planned| planned.turn);
+                turns.for_each(|turn| turn.retry_or_refuse(&error));
+            }
         }
         planned
     }
@@ -197,12 +231,6 @@ fn targets(turn: &Turn) -> impl Iterator<Item = (UserId, MessageId)> + '_ {
             Action::Send(command) => Some((command.sender, command.reply_to?)),
             Action::Change { .. } => None,
         })
-}
-
-fn refuse(turn: &mut Turn, error: &Error) {
-    for request in turn.requests.drain(..) {
-        request.answer(Err(error.clone()));
-    }
 }
 
 /// Nobody waits any longer for what is late: it is not written, so that a caller who has given it

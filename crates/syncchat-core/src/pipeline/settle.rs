@@ -42,9 +42,9 @@ impl Committer {
             match fate {
                 Fate::Committed => {
                     self.announce(&planned);
-                    refusals.extend(answer(planned));
+                    refusals.extend(self.answer(planned));
                 }
-                Fate::Proven => refusals.extend(answer(planned)),
+                Fate::Proven => refusals.extend(self.answer(planned)),
                 Fate::Moved => moved.push(planned),
                 Fate::Duplicate => duplicates.push(planned.turn),
                 Fate::Unknown(error) => self.doubt(planned, &error),
@@ -79,6 +79,32 @@ impl Committer {
         metrics::published(durable.elapsed());
     }
 
+    /// Answers what a true plan says; what it refuses is left to be looked into.
+    fn answer(&self, planned: Planned) -> Vec<Refusal> {
+        let Planned { mut turn, plan, .. } = planned;
+        let conversation = turn.conversation;
+        let mut refusals = Vec::new();
+        for (request, verdict) in turn.requests.drain(..).zip(plan.verdicts) {
+            match verdict {
+                Verdict::Write(place) => {
+                    request.answer(Ok(Outcome::Written(Arc::clone(&plan.messages[place]))));
+                }
+                Verdict::Repeat(place) => answer_again(request, &plan.messages[place]),
+                Verdict::Done(message) if request.doubtful => {
+                    if matches!(request.wanted.action, Action::Send(_)) {
+                        metrics::messages_accepted(1);
+                        metrics::persisted(std::iter::once(request.age()));
+                    }
+                    self.answer_first(request, message);
+                }
+                Verdict::Done(message) => answer_again(request, &message),
+                Verdict::Unchanged => request.answer(Ok(Outcome::Unchanged)),
+                Verdict::Refused(error) => refusals.push((conversation, request, error)),
+            }
+        }
+        refusals
+    }
+
     /// Others have written meanwhile: the fleet is told how far, for their hint may be lost, and
     /// all is decided again.
     async fn catch_up(&self, moved: Vec<Planned>) {
@@ -108,19 +134,18 @@ impl Committer {
         }
     }
 
-    /// The outcome is unknown: nothing in memory is believed any more.
+    /// The outcome is unknown: nothing in memory is believed any more, and whatever is tried again
+    /// is first looked for.
     fn doubt(&self, planned: Planned, error: &Error) {
-        let conversation = planned.turn.conversation;
-        self.heads.forget(conversation);
-        let known = planned.base.as_ref().map_or(0, |head| head.last_seq);
-        self.doubts.watch(conversation, known);
-        let Planned { mut turn, plan, .. } = planned;
-        for (request, verdict) in turn.requests.drain(..).zip(plan.verdicts) {
-            match verdict {
-                Verdict::Done(message) => request.answer(Ok(Outcome::Written(message))),
-                _ => request.answer(Err(error.clone())),
-            }
-        }
+        let Planned { mut turn, base, .. } = planned;
+        self.heads.forget(turn.conversation);
+        let known = base.map_or(0, |head| head.last_seq);
+        self.doubts.watch(turn.conversation, known);
+        turn.requests
+            .iter_mut()
+            .for_each(|request| request.doubtful = true);
+        metrics::retried("unknown");
+        turn.retry_or_refuse(error);
     }
 
     /// Before a message that has a `clientMsgId` is refused, and after an append was refused as a
@@ -138,7 +163,7 @@ impl Committer {
         for (conversation, request, error) in refusals {
             match first_result(&first, conversation, &request) {
                 Ok(None) => request.answer(Err(error)),
-                Ok(Some(message)) => answer_resend(request, message),
+                Ok(Some(message)) => self.answer_first(request, message),
                 Err(error) => request.answer(Err(error)),
             }
         }
@@ -147,7 +172,7 @@ impl Committer {
             let mut rest = Vec::with_capacity(turn.requests.len());
             for request in turn.requests.drain(..) {
                 match first_result(&first, turn.conversation, &request) {
-                    Ok(Some(message)) => answer_resend(request, message),
+                    Ok(Some(message)) => self.answer_first(request, message),
                     // Nothing of the append was written, so the others may still be.
                     Ok(None) | Err(_) => rest.push(request),
                 }
@@ -155,6 +180,14 @@ impl Committer {
             turn.requests = rest;
             turn.retry();
         }
+    }
+
+    /// Answers with what was committed before. Whoever committed it may not have come to announce
+    /// it, so the fleet is told that the log reaches so far.
+    fn answer_first(&self, request: Request, message: Arc<Message>) {
+        self.recent.remember(&message);
+        self.tell_head(message.conversation, 0, message.seq);
+        answer_again(request, &message);
     }
 
     async fn first_results(
@@ -169,32 +202,9 @@ impl Committer {
         let found = read(self.store.messages_by_client_id(&keys)).await?;
         Ok(found
             .into_iter()
-            .filter_map(|message| {
-                let message = Arc::new(message);
-                self.recent.remember(&message);
-                Some((resend_key(&message)?, message))
-            })
+            .filter_map(|message| Some((resend_key(&message)?, Arc::new(message))))
             .collect())
     }
-}
-
-/// Answers what a true plan says; what it refuses is left to be looked into.
-fn answer(planned: Planned) -> Vec<Refusal> {
-    let Planned { mut turn, plan, .. } = planned;
-    let conversation = turn.conversation;
-    let mut refusals = Vec::new();
-    for (request, verdict) in turn.requests.drain(..).zip(plan.verdicts) {
-        match verdict {
-            Verdict::Write(place) => {
-                request.answer(Ok(Outcome::Written(Arc::clone(&plan.messages[place]))));
-            }
-            Verdict::Repeat(place) => answer_resend(request, Arc::clone(&plan.messages[place])),
-            Verdict::Done(message) => answer_resend(request, message),
-            Verdict::Unchanged => request.answer(Ok(Outcome::Unchanged)),
-            Verdict::Refused(error) => refusals.push((conversation, request, error)),
-        }
-    }
-    refusals
 }
 
 /// What was committed under this request's name; an error if the store does not say.
@@ -212,7 +222,7 @@ fn first_result(
     }
 }
 
-fn answer_resend(request: Request, message: Arc<Message>) {
+fn answer_again(request: Request, message: &Arc<Message>) {
     metrics::resend_answered();
-    request.answer(Ok(Outcome::Written(message)));
+    request.answer(Ok(Outcome::Written(Arc::clone(message))));
 }

@@ -28,6 +28,12 @@ pub enum Change {
 }
 
 /// What happened.
+///
+/// One node announces an append in the order of its log: [`FleetEvent::Joined`] before the
+/// `Committed` whose first message says so; [`FleetEvent::Parted`] after the `Committed` whose last
+/// message says so, and before any later message; [`FleetEvent::Updated`] after all of them. Between
+/// topics, and between nodes, nothing keeps that order on the way: who may see what is told by the
+/// system messages in the log itself.
 #[derive(Debug, Clone)]
 pub enum FleetEvent {
     /// Messages were committed, consecutive in `seq`. To the conversation.

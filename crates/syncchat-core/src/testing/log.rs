@@ -58,10 +58,15 @@ impl State {
             }
             names.push(name);
         }
+        let again = append
+            .messages
+            .iter()
+            .any(|m| log.messages.iter().any(|old| old.id == m.id));
         let dense = append.messages.iter().all(|message| log.push(message));
         for change in &append.changes {
             log.apply(change);
         }
+        self.must(!again, "what was written is not written again");
         self.must(dense, "messages follow one another, and times do not fall");
         Appended::Committed
     }

@@ -204,6 +204,11 @@ async fn only_the_sender_changes_a_message() {
         .await
         .expect("a resend");
     assert_eq!(resend.id, message);
+    assert_eq!(
+        short(&world.fleet.take()),
+        ["head 1"],
+        "it may not have been announced"
+    );
     assert_eq!(code(edit(you, message, "x").await), ErrorCode::Forbidden);
     assert_eq!(
         code(edit(stranger, message, "x").await),

@@ -2,7 +2,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::limits::{COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT};
+use crate::limits::{
+    COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT, STORE_BACKOFF_MAX, STORE_RETRY_SPAN,
+};
 use crate::model::{FileId, MessageId};
 use crate::ports::fleet::{Fleet, FleetListener};
 use crate::ports::store::ConversationChange;
@@ -348,7 +350,10 @@ async fn what_lands_although_nobody_was_told_is_found() {
         ..Faults::NONE
     };
     world.store.set_faults(late);
-    let lost = world.chat.send(send_named(me, id, "2", "x")).await;
+    let (lost, ()) = tokio::join!(world.chat.send(send_named(me, id, "2", "x")), async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.store.set_faults(DOWN);
+    });
     assert_eq!(code(lost), ErrorCode::Unavailable);
     world.store.set_faults(Faults::NONE);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -361,22 +366,75 @@ async fn what_lands_although_nobody_was_told_is_found() {
     assert_eq!((again.seq, world.store.log_of(id).len()), (2, 2));
 }
 
-#[tokio::test]
+const DOWN: Faults = Faults {
+    down: true,
+    ..Faults::NONE
+};
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_refuses_and_comes_back() {
     let world = World::new(2);
     let me = world.people[0];
     let id = world.group(&world.people).await;
-    world.store.set_faults(Faults {
-        down: true,
-        ..Faults::NONE
-    });
+    world.store.set_faults(DOWN);
+    let begun = tokio::time::Instant::now();
     assert_eq!(code(world.say(me, id, "1").await), ErrorCode::Unavailable);
+    assert!(begun.elapsed() <= STORE_RETRY_SPAN + STORE_BACKOFF_MAX);
     assert_eq!(
         code(world.chat.memberships(me).await),
         ErrorCode::Unavailable
     );
     world.store.set_faults(Faults::NONE);
     assert_eq!(world.say(me, id, "1").await.expect("sent").seq, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_waited_out_in_order() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    world.store.set_faults(DOWN);
+    let mut sends: Vec<_> = (1..=3)
+        .map(|n| Box::pin(world.chat.send(send(me, id, &n.to_string()))))
+        .collect();
+    sends
+        .iter_mut()
+        .for_each(|send| assert!(poll_once(send).is_pending()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.store.set_faults(Faults::NONE);
+    for (send, n) in sends.into_iter().zip(1..) {
+        let message = send.await.expect("sent");
+        assert_eq!(
+            (message.seq, message.content.as_str()),
+            (n, n.to_string().as_str())
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_although_the_answer_was_lost_is_not_done_twice() {
+    let world = World::new(3);
+    let [me, you, them] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you, them]).await;
+    world.store.set_faults(Faults {
+        lose_answer: 1.0,
+        ..Faults::NONE
+    });
+    // No clientMsgId: the message is known by its id.
+    let message = world.say(me, id, "once").await.expect("sent");
+    assert_eq!(message.seq, 1);
+    assert_eq!(world.chat.remove_participant(me, id, you).await, Ok(()));
+    let view = world
+        .chat
+        .add_participant(me, id, you)
+        .await
+        .expect("added");
+    assert_eq!(view.conversation.last_seq, 3);
+    // Nobody saw them committed, so the fleet was told how far the log reaches.
+    assert_eq!(short(&world.fleet.take()), ["head 1", "head 2", "head 3"]);
+    assert_eq!(world.store.broken(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
