@@ -1,5 +1,13 @@
 //! MongoDB, on a real mongod: the behaviour suite, faults, and older databases.
 
+// Helpers of tests report as tests do, by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
 mod faults;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,13 @@
 //! SQLite: the behaviour suite, and a process that is killed again and again.
 
+// Helpers of tests report as tests do, by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
 mod crash;
 
 use std::sync::Arc;
