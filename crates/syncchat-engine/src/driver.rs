@@ -312,7 +312,7 @@ impl<P: Protocol> Driver<P> {
             }
         }
         if let (Phase::Discarding { .. }, Some(stream)) = (self.phase, &mut self.stream)
-            && stream.poll_discard(cx).is_ready()
+            && stream.poll_shut(cx).is_ready()
         {
             self.phase = Phase::Over;
         }

@@ -199,7 +199,7 @@ impl Candidate {
         let _ = self.out.push_raw(close);
         let Candidate { stream, out, .. } = &mut self;
         let closing = poll_fn(|cx| match write(stream, out, cx) {
-            Poll::Ready(true) => stream.poll_discard(cx),
+            Poll::Ready(true) => stream.poll_shut(cx),
             other => other.map(|_| ()),
         });
         let _ = timeout(CLOSE_ANSWER_WAIT, closing).await;

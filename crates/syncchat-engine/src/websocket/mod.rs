@@ -10,12 +10,15 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::limits::READ_BYTES;
 use reader::{Fault, Reader, Sink};
+
+/// Bytes read at once from a client whose words do not matter any more.
+const DISCARD_BYTES: usize = 4096;
 
 /// An opened WebSocket. It has no buffer for reading: those belong to the threads.
 pub(crate) struct Stream {
@@ -109,9 +112,12 @@ impl Stream {
         Poll::Ready(Ok(read))
     }
 
-    /// Reads and forgets, until the client is gone.
-    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut buffer = [0; 4096];
+    /// Ends our side, then reads and forgets until the client has ended its own.
+    pub(crate) fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(Pin::new(&mut self.write).poll_shutdown(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut buffer = [0; DISCARD_BYTES];
         loop {
             let mut into = ReadBuf::new(&mut buffer);
             let read: io::Result<()> = ready!(Pin::new(&mut self.read).poll_read(cx, &mut into));
