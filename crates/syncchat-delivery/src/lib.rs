@@ -8,9 +8,10 @@
 //! keys, frames are opaque. So the whole of it can be explored exhaustively (`tests/model.rs`) and
 //! simulated by seed (`tests/sim.rs`).
 //!
-//! Read [`machine`] first: [`Input`] in, [`Outlet`] out. Then `room` (where a log stands here and
-//! what is missing), `reader` (one reader's place in each room), `replay` (recent frames),
-//! `heads` (which rooms to compare with the log next).
+//! Read [`machine`] first: [`Input`] in, [`Outlet`] out. Then what it does with them: `seating`
+//! (readers come and go), `logs` (frames are passed on), `upkeep` (rooms come and go). Then what it
+//! holds: `room` (where a log stands here and what is missing), `reader` (one reader's place in each
+//! room), `replay` (recent frames), `heads` (which rooms to compare with the log next).
 //!
 //! **Why there are no holes and no doubles.** A seat (one reader in one room) holds the next `seq`
 //! it is owed, and a frame is offered to it only if it is exactly that one. Whether the frame is
@@ -24,12 +25,18 @@
 
 #![forbid(unsafe_code)]
 
-mod heads;
-mod limits;
 pub mod machine;
+
+mod logs;
+mod seating;
+mod upkeep;
+
+mod heads;
 mod reader;
 mod replay;
 mod room;
+
+mod limits;
 
 pub use limits::Config;
 pub use machine::{Frame, Input, Key, Machine, Millis, Outlet, Reason, Seq, Verdict};

@@ -27,6 +27,11 @@ impl<F: Frame> Ring<F> {
         self.frames.get(usize::try_from(index).ok()?)
     }
 
+    fn get_mut(&mut self, seq: Seq) -> Option<&mut F> {
+        let index = seq.checked_sub(self.first)?;
+        self.frames.get_mut(usize::try_from(index).ok()?)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.frames.len()
     }
@@ -83,6 +88,14 @@ impl Replay {
         self.order.push_back((slot, seq));
         if ring.len() > max {
             self.drop_oldest(ring);
+        }
+    }
+
+    /// Puts a frame in the place of the one with this `seq`, if that is still there.
+    pub(crate) fn change<F: Frame>(&mut self, ring: &mut Ring<F>, seq: Seq, frame: F) {
+        if let Some(old) = ring.get_mut(seq) {
+            self.bytes = self.bytes - old.bytes() + frame.bytes();
+            *old = frame;
         }
     }
 
@@ -163,6 +176,9 @@ mod tests {
         }
         assert_eq!(rings.each_ref().map(Ring::len), [1, 2]);
         assert!(rings[0].get(2).is_none() && rings[1].get(2).is_some());
+        replay.change(&mut rings[1], 3, Text(7));
+        replay.change(&mut rings[1], 1, Text(100));
+        assert_eq!(replay.bytes, 27);
         replay.forget(&mut rings[1]);
         assert_eq!((replay.bytes, replay.frames), (10, 1));
     }

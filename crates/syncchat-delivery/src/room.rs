@@ -81,6 +81,14 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         self.head = self.head.max(head);
     }
 
+    /// Goes on after `seq` without passing on what lies before it. The ring is empty.
+    pub(crate) fn skip_to(&mut self, seq: Seq) {
+        self.reaches(seq);
+        self.passed = seq;
+        self.early = self.early.split_off(&(seq + 1));
+        self.gap_since = None;
+    }
+
     /// A frame came. True if it is the next one to pass on; otherwise it is kept if it is early,
     /// and dropped if it is late.
     pub(crate) fn accepts(&mut self, seq: Seq, frame: &F, config: &Config) -> bool {
@@ -93,6 +101,13 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
             self.early.pop_last();
         }
         false
+    }
+
+    /// A frame is another one now, if it waits for its turn.
+    pub(crate) fn changes(&mut self, seq: Seq, frame: &F) {
+        if let Some(early) = self.early.get_mut(&seq) {
+            *early = frame.clone();
+        }
     }
 
     /// The next frame, if it came early.
@@ -205,12 +220,12 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         config: &Config,
         out: &mut impl Outlet<R, K, F>,
     ) -> Option<Millis> {
-        if self.fetch.is_some() {
-            return None;
-        }
         // Nobody to fetch for: what is missing is fetched when somebody comes.
         let gap = self.head > self.passed && !self.seats.is_empty();
         let gap_due = gap.then(|| *self.gap_since.get_or_insert(now) + config.patience);
+        if self.fetch.is_some() {
+            return None;
+        }
         let laggard = if self.lagging { self.laggard() } else { None };
         let due = match laggard {
             Some(_) => self.retry_at,

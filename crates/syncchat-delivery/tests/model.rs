@@ -3,6 +3,7 @@
 //!
 //! In each state that can be reached, nothing wrong has been delivered, and if the faults end
 //! there, every reader gets all it is owed.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::panic)]
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashSet, VecDeque};

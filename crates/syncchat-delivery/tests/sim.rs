@@ -3,6 +3,7 @@
 //! go, are removed and added again. The dials differ from run to run.
 //!
 //! `SIM_SEED=n` repeats one run, `SIM_RUNS=n` sets how many are made.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::panic)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
