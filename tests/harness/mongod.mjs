@@ -26,13 +26,13 @@ export async function startMongod() {
   await mkdir(path.join(dir, 'db'));
   const launch = () => start(mongodBinary, mongodArgs(port, path.join(dir, 'db')));
   let running = launch();
-  const direct = new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, {
-    serverSelectionTimeoutMS: 1000,
-  });
+  // A client whose first connection failed stays closed, so each try has its own.
+  const connect = () =>
+    new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, { serverSelectionTimeoutMS: 1000 }).connect();
+  const direct = await until('mongod to answer', connect, 30_000);
   const admin = () => direct.db('admin');
   const primary = () =>
     until('mongod to be primary', async () => (await admin().command({ hello: 1 })).isWritablePrimary, 30_000);
-  await until('mongod to answer', () => admin().command({ ping: 1 }), 30_000);
   await admin().command({
     replSetInitiate: {
       _id: 'rs',
