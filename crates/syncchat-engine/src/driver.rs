@@ -15,6 +15,7 @@ use bytes::Bytes;
 use syncchat_protocol::engineio::Packet;
 use syncchat_protocol::{DecodeError, Frame, websocket};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
 
 use crate::handler::DisconnectReason;
 use crate::heartbeat::{Beat, Heartbeat, earlier};
@@ -115,8 +116,12 @@ impl<P: Protocol> Driver<P> {
         }
         self.core.drive(cx);
         self.take_post();
-        self.read(cx);
+        let was_full = self.read(cx) || self.post.is_some();
         self.core.drive(cx);
+        if was_full && !self.core.connection.is_full() {
+            // The events that were in the way have ended within this turn.
+            cx.waker().wake_by_ref();
+        }
         self.look_at_clock();
         if !self.write(cx) {
             let session = &self.core.session;
@@ -168,7 +173,8 @@ impl<P: Protocol> Driver<P> {
         self.post = Some(post);
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) {
+    /// Takes what came on the WebSocket. True if the application could not follow.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let Driver {
             core,
             stream: Some(stream),
@@ -176,38 +182,34 @@ impl<P: Protocol> Driver<P> {
             ..
         } = self
         else {
-            return;
+            return false;
         };
+        let max = core.session.config.max_payload;
         for _ in 0..READS_PER_TURN {
             if core.connection.is_full() {
-                return;
+                return true;
             }
-            let max = core.session.config.max_payload;
             let read = stream.poll_read(cx, max, &mut |message| core.message(message));
-            match read {
-                Poll::Pending => return,
-                Poll::Ready(Ok(Read::Some)) => {}
-                Poll::Ready(Ok(Read::Stopped)) => return,
-                Poll::Ready(Ok(Read::End)) => {
-                    return core
-                        .session
-                        .end(DisconnectReason::TransportClose, Farewell::Abort);
-                }
+            let (reason, farewell) = match read {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(Read::Some)) => continue,
+                Poll::Ready(Ok(Read::Stopped)) => return core.connection.is_full(),
+                Poll::Ready(Ok(Read::End)) => (DisconnectReason::TransportClose, Farewell::Abort),
                 Poll::Ready(Err(ReadError::Io)) => {
-                    return core
-                        .session
-                        .end(DisconnectReason::TransportError, Farewell::Abort);
+                    (DisconnectReason::TransportError, Farewell::Abort)
                 }
                 Poll::Ready(Err(ReadError::Fault(fault))) => {
+                    debug!(%fault, "websocket fails");
                     metrics::invalid_packet("websocket");
                     let close = websocket::close(fault.close_code(), "");
-                    return core
-                        .session
-                        .end(DisconnectReason::TransportError, Farewell::Error(close));
+                    (DisconnectReason::TransportError, Farewell::Error(close))
                 }
-            }
+            };
+            core.session.end(reason, farewell);
+            return false;
         }
         cx.waker().wake_by_ref();
+        false
     }
 
     fn look_at_clock(&mut self) {

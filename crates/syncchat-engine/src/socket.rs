@@ -25,8 +25,8 @@ pub enum Class {
     Droppable,
     /// Will come, or the application hears that it will not: past the limit the socket is behind.
     Reliable,
-    /// Kept even when the queue is dropped, as acks are. A client that lets a whole limit of these
-    /// pile up is closed. For the few words that nobody can repeat.
+    /// Queued past the limit too, as acks are. A client that lets a whole limit of these pile up is
+    /// closed. For the few words that nobody can repeat.
     Essential,
 }
 

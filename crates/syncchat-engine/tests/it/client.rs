@@ -56,7 +56,10 @@ pub(crate) async fn send(
         "{method} /socket.io/?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{length}\
          {headers}\r\n"
     );
-    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    stream
+        .write_all(&[head.as_bytes(), body].concat())
+        .await
+        .unwrap();
     stream
 }
 
@@ -64,11 +67,21 @@ pub(crate) async fn send(
 pub(crate) async fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A connection that is cut behind its answer is as good.
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an answer");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("an answer");
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }
 
 /// A session on long polling.
@@ -83,7 +96,10 @@ impl Poller {
     pub(crate) async fn open(address: SocketAddr) -> Poller {
         let answer = request(address, "GET", "EIO=4&transport=polling", "", b"").await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        Poller { address, sid: sid(&answer.body) }
+        Poller {
+            address,
+            sid: sid(&answer.body),
+        }
     }
 
     /// The handshake, and CONNECT to `/`.
@@ -151,7 +167,11 @@ pub(crate) fn text(text: &str) -> Got {
 
 impl Ws {
     /// The opening handshake alone, or the answer that refused it.
-    pub(crate) async fn open(address: SocketAddr, query: &str, headers: &str) -> Result<Ws, Answer> {
+    pub(crate) async fn open(
+        address: SocketAddr,
+        query: &str,
+        headers: &str,
+    ) -> Result<Ws, Answer> {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
             "GET /socket.io/?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
@@ -161,28 +181,51 @@ impl Ws {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            match timeout(PATIENCE, stream.read_u8()).await.expect("an answer") {
+            match timeout(PATIENCE, stream.read_u8())
+                .await
+                .expect("an answer")
+            {
                 Ok(byte) => head.push(byte),
                 Err(_) => break,
             }
         }
         let head = String::from_utf8(head).unwrap();
         if head.starts_with("HTTP/1.1 101") {
-            assert!(head.to_lowercase().contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+            assert!(
+                head.to_lowercase().contains("s3pplmbitxaq9kygzzhzrbk+xoo="),
+                "{head}"
+            );
             assert!(!head.to_lowercase().contains("extensions"), "{head}");
-            return Ok(Ws { stream, buffer: Vec::new() });
+            return Ok(Ws {
+                stream,
+                buffer: Vec::new(),
+            });
         }
-        let Answer { body, .. } = answer(&mut stream).await;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let body = if body.is_empty() { String::new() } else { body };
+        let mut body = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut body))
+            .await
+            .expect("a body");
+        let body = String::from_utf8(body).unwrap();
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
         Err(Answer { status, head, body })
     }
 
     /// A session on this WebSocket.
     pub(crate) async fn session(address: SocketAddr) -> Ws {
-        let mut ws = Ws::open(address, "EIO=4&transport=websocket", "").await.unwrap();
-        let Got::Text(open) = ws.next().await else { panic!("no open packet") };
-        assert!(open.starts_with('0') && open.contains(r#""upgrades":[]"#), "{open}");
+        let mut ws = Ws::open(address, "EIO=4&transport=websocket", "")
+            .await
+            .unwrap();
+        let Got::Text(open) = ws.next().await else {
+            panic!("no open packet")
+        };
+        assert!(
+            open.starts_with('0') && open.contains(r#""upgrades":[]"#),
+            "{open}"
+        );
         ws
     }
 
@@ -190,7 +233,9 @@ impl Ws {
     pub(crate) async fn connect(address: SocketAddr) -> Ws {
         let mut ws = Ws::session(address).await;
         ws.text("40").await;
-        let Got::Text(connect) = ws.next().await else { panic!("no CONNECT") };
+        let Got::Text(connect) = ws.next().await else {
+            panic!("no CONNECT")
+        };
         assert!(connect.starts_with(r#"40{"sid":""#), "{connect}");
         ws
     }
@@ -205,7 +250,10 @@ impl Ws {
 
     /// A masked frame with this first byte.
     pub(crate) async fn frame(&mut self, first: u8, payload: &[u8]) {
-        self.stream.write_all(&masked(first, payload)).await.unwrap();
+        self.stream
+            .write_all(&masked(first, payload))
+            .await
+            .unwrap();
     }
 
     /// What comes next; text frames that are heartbeats are answered and left out.
@@ -222,11 +270,6 @@ impl Ws {
     /// What comes next.
     pub(crate) async fn next_raw(&mut self) -> Got {
         timeout(PATIENCE, self.read()).await.expect("a frame")
-    }
-
-    /// Whether nothing comes for so long.
-    pub(crate) async fn is_silent(&mut self, time: Duration) -> bool {
-        timeout(time, self.read()).await.is_err()
     }
 
     /// Reads on to the end of the connection; returns the close frame's code.
@@ -272,7 +315,12 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     }
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     frame.extend_from_slice(&mask);
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     frame
 }
 
@@ -282,8 +330,14 @@ fn parse(bytes: &[u8]) -> Option<(Got, usize)> {
     let (&second, rest) = rest.split_first()?;
     assert!(second < 0x80, "a masked frame from a server");
     let (size, header) = match second {
-        126 => (u16::from_be_bytes(rest.get(..2)?.try_into().unwrap()) as usize, 4),
-        127 => (u64::from_be_bytes(rest.get(..8)?.try_into().unwrap()) as usize, 10),
+        126 => (
+            u16::from_be_bytes(rest.get(..2)?.try_into().unwrap()) as usize,
+            4,
+        ),
+        127 => (
+            u64::from_be_bytes(rest.get(..8)?.try_into().unwrap()) as usize,
+            10,
+        ),
         size => (size as usize, 2),
     };
     let payload = bytes.get(header..header + size)?.to_vec();
@@ -291,7 +345,11 @@ fn parse(bytes: &[u8]) -> Option<(Got, usize)> {
         0x81 => Got::Text(String::from_utf8(payload).unwrap()),
         0x82 => Got::Binary(payload),
         0x8a => Got::Pong(payload),
-        0x88 => Got::Close(payload.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]]))),
+        0x88 => Got::Close(
+            payload
+                .get(..2)
+                .map(|code| u16::from_be_bytes([code[0], code[1]])),
+        ),
         other => panic!("frame begins with {other:#x}"),
     };
     Some((got, header + size))

@@ -36,7 +36,12 @@ impl Handler for App {
 
     async fn admit(&self, handshake: &Handshake) -> Result<(), Refusal> {
         let retry_after = Duration::from_millis(1500);
-        match handshake.query.iter().find(|(name, _)| name == "why").map(|(_, why)| &**why) {
+        match handshake
+            .query
+            .iter()
+            .find(|(name, _)| name == "why")
+            .map(|(_, why)| &**why)
+        {
             Some("busy") => Err(Refusal::Busy { retry_after }),
             Some("rate") => Err(Refusal::RateLimited { retry_after }),
             Some("forbidden") => Err(Refusal::Forbidden("not you")),
@@ -73,7 +78,12 @@ impl Handler for App {
     }
 
     async fn event(&self, socket: &Socket<Self>, event: Event) -> Option<AckArgs> {
-        let Event { name, args, attachments, .. } = event;
+        let Event {
+            name,
+            args,
+            attachments,
+            ..
+        } = event;
         let name = match name {
             EventName::Text(name) => name,
             EventName::Number(name) => format!("number {name}"),
@@ -114,7 +124,9 @@ impl Handler for App {
     }
 
     fn disconnected(&self, _: &Socket<Self>, reason: DisconnectReason) {
-        self.log.lock().push(format!("disconnected {}", reason.as_str()));
+        self.log
+            .lock()
+            .push(format!("disconnected {}", reason.as_str()));
     }
 }
 
@@ -159,7 +171,11 @@ pub(crate) async fn serve(config: Config) -> Served {
             );
         }
     });
-    Served { address, app, engine }
+    Served {
+        address,
+        app,
+        engine,
+    }
 }
 
 /// With the heartbeat of the official suites.
@@ -196,7 +212,12 @@ impl Served {
 
     /// How often the application was told so.
     pub(crate) fn count(&self, what: &str) -> usize {
-        self.app.log.lock().iter().filter(|told| told.starts_with(what)).count()
+        self.app
+            .log
+            .lock()
+            .iter()
+            .filter(|told| told.starts_with(what))
+            .count()
     }
 
     /// Waits until no session is left.
