@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use syncchat_contract::error::{AUTHENTICATION_ERROR, ConnectErrorData};
 use syncchat_contract::payload::{Authenticate, ClosingReason};
-use syncchat_core::model::{ConversationId, Membership, Seq, User, UserId};
+use syncchat_core::model::{Membership, User, UserId};
 use syncchat_core::{Error, ErrorCode, Result};
 use syncchat_engine::{Class, ConnectError, DisconnectReason};
 use syncchat_identity::Claims;
@@ -23,7 +23,7 @@ use crate::frames;
 use crate::gateway::Gateway;
 use crate::hub::{Arriving, Client, Joined, Reader};
 use crate::limits::{ENTRANCE_RETRY, ENTRANCE_WAIT, RETURN_AFTER_FAILURE};
-use crate::mailbox::Command;
+use crate::mailbox::{Command, Place};
 use crate::metrics;
 use crate::session::{Session, say_goodbye};
 
@@ -187,28 +187,19 @@ impl Gateway {
         let _ = socket.emit(&frame, Class::Essential);
     }
 
-    fn enter_shards(
-        &self,
-        socket: &Client,
-        user: UserId,
-        places: Vec<(ConversationId, Seq)>,
-        heard: Vec<Joined>,
-    ) {
+    fn enter_shards(&self, socket: &Client, user: UserId, places: Vec<Place>, heard: Vec<Joined>) {
         let shards = self.feed.shards();
-        let mut shares = vec![Vec::new(); shards.len()];
-        for (conversation, after) in places {
-            shares[self.feed.shard_index(conversation)].push((conversation, after));
-        }
-        for joined in heard {
-            let (conversation, seq) = (joined.conversation.id, joined.seq);
-            let share = &mut shares[self.feed.shard_index(conversation)];
-            share.push((conversation, seq.saturating_sub(1)));
-            let frame = frames::conversation_created(&joined.conversation, seq);
-            let _ = socket.emit(&frame, Class::Essential);
+        let mut shares: Vec<_> = shards.iter().map(|_| Vec::new()).collect();
+        for place in places {
+            shares[self.feed.shard_index(place.conversation)].push(place);
         }
         socket.data().set_entered();
         for (mailbox, share) in shards.iter().zip(shares) {
             mailbox.post(Command::Enter(Reader(socket.clone()), user, share));
+        }
+        for joined in &heard {
+            self.feed
+                .tell_joined(user, joined, std::slice::from_ref(socket));
         }
     }
 
@@ -220,10 +211,15 @@ impl Gateway {
     }
 }
 
-/// Where each conversation stood.
-fn places(memberships: &[Membership]) -> Vec<(ConversationId, Seq)> {
+/// The person's conversations.
+fn places(memberships: &[Membership]) -> Vec<Place> {
     let open = memberships.iter().filter(|m| m.spans.is_open());
-    open.map(|m| (m.conversation, m.last_seq)).collect()
+    open.map(|m| Place {
+        conversation: m.conversation,
+        after: m.last_seq,
+        spans: m.spans.clone(),
+    })
+    .collect()
 }
 
 fn refusal(error: &Error) -> ConnectError {

@@ -1,6 +1,6 @@
 //! Where a delivery machine's output becomes writes to sockets and questions to the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use syncchat_core::model::{ConversationId, Message, MessageId, Seq, UserId};
@@ -10,8 +10,10 @@ use syncchat_protocol::Frame;
 
 use crate::frames::{self, Shared};
 use crate::hub::Reader;
+use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
 use crate::metrics::{self, Deliveries};
+use crate::rights::Rights;
 
 /// One shard's outlet, and what it has to remember for it.
 pub(crate) struct Desk {
@@ -21,6 +23,11 @@ pub(crate) struct Desk {
     origins: HashMap<MessageId, Origin>,
     /// What sockets are doing besides.
     acts: HashMap<Act, Reader>,
+    /// Sockets that are coming, and get nothing before they have entered.
+    held: HashSet<Reader>,
+    /// What sockets that are behind are to be told besides messages, once they have room.
+    notices: HashMap<Reader, Vec<Notice>>,
+    pub(crate) rights: Rights,
     /// Places to read from, each conversation once.
     pub(crate) fetches: VecDeque<(ConversationId, Seq, usize)>,
     /// Conversations to compare with their logs.
@@ -32,6 +39,12 @@ pub(crate) struct Desk {
     deliveries: Deliveries,
     /// The message that is being delivered, and to how many so far.
     counting: Option<(Shared, usize)>,
+}
+
+/// An event that is no message, and its name.
+struct Notice {
+    name: &'static str,
+    frame: Frame,
 }
 
 /// A message on its way up from a socket of this node.
@@ -56,6 +69,9 @@ impl Desk {
             here: HashMap::new(),
             origins: HashMap::new(),
             acts: HashMap::new(),
+            held: HashSet::new(),
+            notices: HashMap::new(),
+            rights: Rights::default(),
             fetches: VecDeque::new(),
             comparison: None,
             subscriptions: Vec::new(),
@@ -66,12 +82,22 @@ impl Desk {
         }
     }
 
-    /// A socket is here.
-    pub(crate) fn welcome(&mut self, reader: &Reader, user: UserId) {
+    /// A socket is coming.
+    pub(crate) fn hold(&mut self, reader: &Reader, user: UserId) {
+        self.held.insert(reader.clone());
         let readers = self.here.entry(user).or_default();
         if !readers.contains(reader) {
             readers.push(reader.clone());
         }
+    }
+
+    /// It has entered.
+    pub(crate) fn release(&mut self, reader: &Reader) {
+        self.held.remove(reader);
+    }
+
+    pub(crate) fn is_held(&self, reader: &Reader) -> bool {
+        self.held.contains(reader)
     }
 
     /// A socket is gone.
@@ -80,10 +106,32 @@ impl Desk {
             readers.retain(|other| other != reader);
             if readers.is_empty() {
                 self.here.remove(&user);
+                self.rights.forget(user);
             }
         }
+        self.held.remove(reader);
+        self.notices.remove(reader);
         self.origins.retain(|_, origin| origin.reader != *reader);
         self.acts.retain(|_, other| other != reader);
+    }
+
+    /// Keeps what a socket that is behind is to be told besides messages.
+    pub(crate) fn keep_notice(&mut self, reader: Reader, name: &'static str, frame: Frame) {
+        let waiting = self.notices.entry(reader).or_default();
+        if waiting.len() < NOTICES_KEPT_MAX {
+            waiting.push(Notice { name, frame });
+        } else {
+            metrics::notice_lost(name);
+        }
+    }
+
+    /// A socket has room again, and has got what messages there were.
+    pub(crate) fn catch_up(&mut self, reader: &Reader) {
+        for Notice { name, frame } in self.notices.remove(reader).unwrap_or_default() {
+            if !deliver_notice(reader, &frame) {
+                self.keep_notice(reader.clone(), name, frame);
+            }
+        }
     }
 
     pub(crate) fn readers_of(&self, user: UserId) -> &[Reader] {
@@ -194,9 +242,10 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
         if own {
             self.told(entry.message.id);
         }
-        if let Some(aside) = &entry.aside {
-            let lost = reader.0.emit(aside, Class::Reliable) == Pushed::Behind;
-            metrics::notices_lost("member", usize::from(lost));
+        if let Some(aside) = &entry.aside
+            && !deliver_notice(reader, aside)
+        {
+            self.keep_notice(reader.clone(), "member", aside.clone());
         }
         match entry.removed() {
             Some(user) if reader.user() == Some(user) => Verdict::Last,
@@ -206,12 +255,13 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
 
     fn passed(
         &mut self,
-        _conversation: ConversationId,
-        _seq: Seq,
+        conversation: ConversationId,
+        seq: Seq,
         frame: &Shared,
         added: &mut Vec<Reader>,
     ) {
         if let Some(user) = frame.0.added() {
+            self.rights.added(user, conversation, seq);
             added.extend_from_slice(self.readers_of(user));
         }
     }
@@ -236,14 +286,17 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
     }
 }
 
-/// Emits what has no place in a log. Returns how many sockets missed it.
-pub(crate) fn tell<'a>(
+/// Emits what is no message. False if the socket is behind.
+pub(crate) fn deliver_notice(reader: &Reader, frame: &Frame) -> bool {
+    reader.0.emit(frame, Class::Reliable) != Pushed::Behind
+}
+
+/// Emits what may be lost. Returns how many sockets missed it.
+pub(crate) fn tell_if_possible<'a>(
     readers: impl Iterator<Item = &'a Reader>,
     frame: &Frame,
-    class: Class,
 ) -> usize {
-    let missed = |pushed| matches!(pushed, Pushed::Behind | Pushed::Dropped);
     readers
-        .filter(|reader| missed(reader.0.emit(frame, class)))
+        .filter(|reader| reader.0.emit(frame, Class::Droppable) == Pushed::Dropped)
         .count()
 }

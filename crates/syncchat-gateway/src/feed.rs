@@ -7,10 +7,10 @@ use syncchat_core::model::{ConversationId, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
 use syncchat_engine::Class;
 
-use crate::desk::tell;
+use crate::desk::tell_if_possible;
 use crate::frames;
 use crate::gateway::Gateway;
-use crate::hub::{Hub, Joined, Reader};
+use crate::hub::{Client, Hub, Joined, Reader};
 use crate::limits::DEAF_COMPARE_INTERVAL;
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
@@ -66,20 +66,18 @@ impl Feed {
         }
     }
 
-    fn joined(&self, user: UserId, joined: &Joined) {
-        let (conversation, seq) = (joined.conversation.id, joined.seq);
-        self.hub.joined(user, joined, |sockets| {
-            if sockets.is_empty() {
-                return;
-            }
-            let after = seq.saturating_sub(1);
-            self.shard(conversation)
-                .post(Command::Joined(user, conversation, after));
-            let frame = frames::conversation_created(&joined.conversation, seq);
-            for socket in sockets {
-                let _ = socket.emit(&frame, Class::Essential);
-            }
-        });
+    /// A person was added somewhere: these are sockets of theirs, in the shards already.
+    pub(crate) fn tell_joined(&self, user: UserId, joined: &Joined, sockets: &[Client]) {
+        if sockets.is_empty() {
+            return;
+        }
+        let Joined { conversation, seq } = joined;
+        self.shard(conversation.id)
+            .post(Command::Joined(user, conversation.id, *seq));
+        let frame = frames::conversation_created(conversation, *seq);
+        for socket in sockets {
+            let _ = socket.emit(&frame, Class::Essential);
+        }
     }
 }
 
@@ -93,7 +91,10 @@ impl FleetListener for Feed {
                 ..
             } => {
                 let (conversation, seq) = (Arc::clone(conversation), *seq);
-                self.joined(*user, &Joined { conversation, seq });
+                let joined = Joined { conversation, seq };
+                self.hub.joined(*user, &joined, |sockets| {
+                    self.tell_joined(*user, &joined, sockets);
+                });
             }
             FleetEvent::Presence {
                 watcher,
@@ -109,7 +110,7 @@ impl FleetListener for Feed {
                     .collect();
                 if !readers.is_empty() {
                     let frame = frames::presence(*user, *status, *last_seen);
-                    let missed = tell(readers.iter(), &frame, Class::Droppable);
+                    let missed = tell_if_possible(readers.iter(), &frame);
                     metrics::ephemeral_dropped("presence", missed);
                 }
             }

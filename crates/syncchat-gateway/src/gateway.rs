@@ -191,11 +191,8 @@ impl Handler for Gateway {
     }
 
     fn drained(&self, socket: &Socket<Gateway>) {
-        // Before it has entered it is held, and drained by entering.
-        if socket.data().has_entered() {
-            let reader = Reader(socket.clone());
-            self.feed.post_all(|| Command::Drained(reader.clone()));
-        }
+        let reader = Reader(socket.clone());
+        self.feed.post_all(|| Command::Drained(reader.clone()));
     }
 
     fn disconnected(&self, socket: &Socket<Gateway>, reason: DisconnectReason) {

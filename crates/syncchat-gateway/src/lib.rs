@@ -7,7 +7,7 @@
 //!        (comes back: the ack, nothing else)
 //! down   Feed::on_event → Mailbox::post_event → Shard::obey → Machine::handle
 //!        → Desk::deliver → Socket::emit
-//! gap    Desk::fetch → Chat::backfill → Command::Fetched → Machine::handle, and on as above
+//! gap    Desk::fetch → Shard::ask → Chat::backfill → Command::Fetched → Machine::handle, and on as above
 //! ```
 //!
 //! Nothing goes from one socket to another: a message sent here comes back down through the fleet,
@@ -18,7 +18,7 @@
 //! shard finds out by itself, and all are told when it has drained.
 //!
 //! Read in this order: [`gateway`], `connect`, `session`, `dispatch`, `events`, then the way down:
-//! `feed`, `shard`, `desk`, `frames`, `hub`.
+//! `feed`, `mailbox`, `shard`, `desk`, `questions`, `frames`, `rights`, `hub`.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,8 @@ mod feed;
 mod frames;
 mod hub;
 mod mailbox;
+mod questions;
+mod rights;
 mod shard;
 
 mod drain;

@@ -27,6 +27,12 @@ pub(crate) const COMMANDS_PER_TURN: usize = 256;
 pub(crate) const FETCH_ROOMS: usize = 16;
 /// Such reads of one shard at once. More rooms wait, each once.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
+/// Events other than messages that a shard keeps for a socket that is behind. Beyond it the newest
+/// are lost, and counted.
+pub(crate) const NOTICES_KEPT_MAX: usize = 100;
+/// Changed messages that a shard remembers, so that an older version that is still on its way down
+/// does not get through. Beyond it the oldest are forgotten.
+pub(crate) const CHANGES_KEPT_MAX: usize = 1_024;
 /// How often all heads are compared while other nodes cannot be heard: with the time a comparison
 /// and a fetch take, messages still arrive within the contract's 2 s.
 pub(crate) const DEAF_COMPARE_INTERVAL: Duration = Duration::from_secs(1);

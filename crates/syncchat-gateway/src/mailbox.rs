@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use syncchat_core::command::CursorKind;
-use syncchat_core::model::{ConversationId, Message, MessageId, Seq, UserId};
+use syncchat_core::model::{ConversationId, Message, MessageId, Seq, SeqSpans, UserId};
 use syncchat_core::ports::fleet::{Change, FleetEvent};
 use tokio::sync::Notify;
 
@@ -19,13 +19,13 @@ pub(crate) enum Command {
     Heard(FleetEvent, Instant),
     /// A socket will enter: it gets nothing before it has.
     Hold(Reader, UserId),
-    /// A socket enters, with where each of its conversations stood when it was read.
-    Enter(Reader, UserId, Vec<(ConversationId, Seq)>),
+    /// A socket enters, with its conversations.
+    Enter(Reader, UserId, Vec<Place>),
     /// A socket has left.
     Gone(Reader, UserId),
     /// A socket that was full has room again.
     Drained(Reader),
-    /// A person is in a conversation from `after` on.
+    /// A person was added to a conversation by this message; 0: it is new.
     Joined(UserId, ConversationId, Seq),
     /// A socket is about to send the message with this id.
     Sending(Reader, MessageId),
@@ -43,12 +43,23 @@ pub(crate) enum Command {
     Fetched(Vec<(ConversationId, Seq, Vec<Arc<Message>>)>),
     /// Messages could not be read.
     FetchFailed(Vec<ConversationId>),
+    /// What a person may see of some conversations.
+    Rights(UserId, Vec<(ConversationId, SeqSpans)>),
     /// Where logs end.
     Heads(Vec<(ConversationId, Seq)>),
     /// Heads could not be read.
     CompareFailed,
     /// Anything may have been lost.
     Doubt,
+}
+
+/// A conversation of a person who enters.
+pub(crate) struct Place {
+    pub(crate) conversation: ConversationId,
+    /// Where it stood when that was read.
+    pub(crate) after: Seq,
+    /// What the person may see of it.
+    pub(crate) spans: SeqSpans,
 }
 
 /// What a socket does that is no message.

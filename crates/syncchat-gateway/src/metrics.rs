@@ -20,7 +20,7 @@ pub const BACKFILLED: &str = "syncchat_backfilled_messages_total";
 pub const BACKFILLS_FAILED: &str = "syncchat_backfills_failed_total";
 /// Refills of sockets that were behind, by pages of the store.
 pub const REFILLS: &str = "syncchat_refills_total";
-/// Events other than messages that a socket missed because it was behind, by event.
+/// Events other than messages that a socket missed because it was behind for too long, by event.
 pub const NOTICES_LOST: &str = "syncchat_notices_lost_total";
 /// Typing and presence that was dropped, by event.
 pub const EPHEMERAL_DROPPED: &str = "syncchat_ephemeral_dropped_total";
@@ -99,10 +99,8 @@ pub(crate) fn backfill_failed() {
     counter!(BACKFILLS_FAILED).increment(1);
 }
 
-pub(crate) fn notices_lost(event: &'static str, count: usize) {
-    if count > 0 {
-        counter!(NOTICES_LOST, "event" => event).increment(count as u64);
-    }
+pub(crate) fn notice_lost(event: &'static str) {
+    counter!(NOTICES_LOST, "event" => event).increment(1);
 }
 
 pub(crate) fn ephemeral_dropped(event: &'static str, count: usize) {

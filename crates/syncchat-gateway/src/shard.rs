@@ -4,28 +4,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use syncchat_core::Chat;
-use syncchat_core::chat::Backfill;
-use syncchat_core::model::{ConversationId, Message, Seq, UserId};
-use syncchat_core::ports::fleet::{Fleet, FleetEvent, Topic};
+use syncchat_core::model::{ConversationId, Message, Seq, SeqSpans, UserId};
+use syncchat_core::ports::fleet::{Change, Fleet, FleetEvent};
 use syncchat_delivery::{Config, Input, Machine, Millis};
-use syncchat_engine::Class;
+use syncchat_protocol::Frame;
 
-use crate::desk::{Desk, tell};
+use crate::desk::{Desk, deliver_notice, tell_if_possible};
 use crate::frames::{self, Entry, Shared};
 use crate::hub::Reader;
-use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN, FETCH_ROOMS, FETCHES_AT_ONCE};
-use crate::mailbox::{Act, Command, Mailbox};
+use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN};
+use crate::mailbox::{Act, Command, Mailbox, Place};
 use crate::metrics;
+use crate::rights::Changes;
 
 pub(crate) struct Shard {
     machine: Machine<ConversationId, Reader, Shared>,
-    desk: Desk,
-    mailbox: Arc<Mailbox>,
-    chat: Arc<Chat>,
-    fleet: Arc<dyn Fleet>,
+    pub(crate) desk: Desk,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) fleet: Arc<dyn Fleet>,
     began: Instant,
     /// Reads of missing messages under way.
-    fetching: usize,
+    pub(crate) fetching: usize,
+    changes: Changes,
     /// Entries of the message being handled; kept to reuse its memory.
     entries: Vec<Shared>,
 }
@@ -45,6 +46,7 @@ impl Shard {
             fleet,
             began: Instant::now(),
             fetching: 0,
+            changes: Changes::default(),
             entries: Vec::new(),
         }
     }
@@ -97,12 +99,9 @@ impl Shard {
             Command::Hold(reader, user) => self.hold(reader, user),
             Command::Enter(reader, user, places) => self.enter(reader, user, places),
             Command::Gone(reader, user) => self.gone(reader, user),
-            Command::Drained(reader) => self.input(Input::Drained { reader }),
-            Command::Joined(user, room, after) => {
-                for reader in self.desk.readers_of(user).to_vec() {
-                    self.join(room, reader, after);
-                }
-            }
+            Command::Drained(reader) => self.drained(reader),
+            Command::Joined(user, room, seq) => self.joined(user, room, seq),
+            Command::Rights(user, rights) => self.know_rights(user, &rights),
             Command::Sending(reader, message) => self.desk.sending(reader, message),
             Command::Sent(reader, message) => self.sent(&reader, &message),
             Command::Unsent(message) => self.desk.unsent(message),
@@ -140,16 +139,48 @@ impl Shard {
 /// Sockets come and go.
 impl Shard {
     fn hold(&mut self, reader: Reader, user: UserId) {
-        self.desk.welcome(&reader, user);
+        self.desk.hold(&reader, user);
         self.input(Input::Hold { reader });
     }
 
-    fn enter(&mut self, reader: Reader, user: UserId, places: Vec<(ConversationId, Seq)>) {
+    fn enter(&mut self, reader: Reader, user: UserId, places: Vec<Place>) {
         self.hold(reader.clone(), user);
-        for (room, after) in places {
-            self.join(room, reader.clone(), after);
+        for place in places {
+            let room = place.conversation;
+            self.desk.rights.set(user, room, &place.spans);
+            self.join(room, reader.clone(), place.after);
         }
-        self.input(Input::Drained { reader });
+        self.desk.release(&reader);
+        self.drained(reader);
+    }
+
+    fn drained(&mut self, reader: Reader) {
+        // One that is still coming is let go by entering, not before.
+        if !self.desk.is_held(&reader) {
+            self.input(Input::Drained {
+                reader: reader.clone(),
+            });
+            self.desk.catch_up(&reader);
+        }
+    }
+
+    fn joined(&mut self, user: UserId, room: ConversationId, seq: Seq) {
+        let readers = self.desk.readers_of(user).to_vec();
+        if seq > 0 && !readers.is_empty() {
+            self.desk.rights.added(user, room, seq);
+            self.ask_rights(user);
+        }
+        for reader in readers {
+            self.join(room, reader, seq.saturating_sub(1));
+        }
+    }
+
+    fn know_rights(&mut self, user: UserId, rights: &[(ConversationId, SeqSpans)]) {
+        if !self.desk.readers_of(user).is_empty() {
+            for (room, spans) in rights {
+                self.desk.rights.set(user, *room, spans);
+            }
+        }
     }
 
     fn gone(&mut self, reader: Reader, user: UserId) {
@@ -197,14 +228,7 @@ impl Shard {
                     });
                 }
             }
-            FleetEvent::Changed { message, change } => {
-                let frame = || frames::msg_changed(&message, change);
-                let actor = self.desk.actor(Act::Change(message.id, change));
-                let name = frames::change_name(change);
-                self.tell(message.conversation, name, frame, |r| {
-                    Some(r) != actor.as_ref()
-                });
-            }
+            FleetEvent::Changed { message, change } => self.changed(&message, change),
             FleetEvent::Cursor {
                 conversation,
                 user,
@@ -213,7 +237,7 @@ impl Shard {
             } => {
                 let frame = || frames::msg_status(conversation, user, kind, seq);
                 let actor = self.desk.actor(Act::Cursor(conversation, user, kind));
-                self.tell(conversation, "msg_status", frame, |r| {
+                self.notify(conversation, "msg_status", frame, |_, r| {
                     Some(r) != actor.as_ref()
                 });
             }
@@ -226,19 +250,32 @@ impl Shard {
                 let mut others = readers.filter(|r| r.user() != Some(user)).peekable();
                 if others.peek().is_some() {
                     let frame = frames::typing(conversation, user, typing);
-                    let missed = tell(others, &frame, Class::Droppable);
+                    let missed = tell_if_possible(others, &frame);
                     metrics::ephemeral_dropped("typing", missed);
                 }
             }
             FleetEvent::Updated { conversation } => {
                 let frame = || frames::conversation_updated(&conversation);
-                self.tell(conversation.id, "conversation_updated", frame, |_| true);
+                self.notify(conversation.id, "conversation_updated", frame, |_, _| true);
             }
             // These concern people, not conversations: the feed sees to them.
             FleetEvent::Joined { .. }
             | FleetEvent::Presence { .. }
             | FleetEvent::Revoked { .. } => {}
         }
+    }
+
+    fn changed(&mut self, message: &Arc<Message>, change: Change) {
+        self.changes.remember(message);
+        let (room, seq) = (message.conversation, message.seq);
+        let frame = self.entry(message, Instant::now());
+        self.input(Input::Changed { room, seq, frame });
+        let actor = self.desk.actor(Act::Change(message.id, change));
+        let frame = || frames::msg_changed(message, change);
+        self.notify(room, frames::change_name(change), frame, |desk, reader| {
+            let may_see = |user| desk.rights.may_see(user, room, seq);
+            Some(reader) != actor.as_ref() && reader.user().is_some_and(may_see)
+        });
     }
 
     fn committed(&mut self, messages: &[Arc<Message>], at: Instant) {
@@ -276,105 +313,27 @@ impl Shard {
 
     fn entry(&self, message: &Arc<Message>, at: Instant) -> Shared {
         let origin = self.desk.origin(message.id);
+        let message = self.changes.latest(message);
         Shared(Arc::new(Entry::new(message, origin, at)))
     }
 
-    /// Emits what has no place in the log to those in a conversation that it is for.
-    fn tell(
-        &self,
+    /// Tells those in a conversation that it is for something that has no place in the log.
+    fn notify(
+        &mut self,
         room: ConversationId,
         name: &'static str,
-        frame: impl FnOnce() -> syncchat_protocol::Frame,
-        is_for: impl Fn(&Reader) -> bool,
+        frame: impl FnOnce() -> Frame,
+        is_for: impl Fn(&Desk, &Reader) -> bool,
     ) {
-        let mut readers = self.machine.readers(room).filter(|r| is_for(r)).peekable();
-        if readers.peek().is_some() {
-            let missed = tell(readers, &frame(), Class::Reliable);
-            metrics::notices_lost(name, missed);
+        let readers = self.machine.readers(room);
+        let mut readers = readers.filter(|r| is_for(&self.desk, r)).peekable();
+        if readers.peek().is_none() {
+            return;
+        }
+        let frame = frame();
+        let refused = readers.filter(|reader| !deliver_notice(reader, &frame));
+        for reader in refused.cloned().collect::<Vec<_>>() {
+            self.desk.keep_notice(reader, name, frame.clone());
         }
     }
-}
-
-/// Questions to the store and the fleet: each in a task of its own, which puts the answer into the
-/// mailbox.
-impl Shard {
-    fn ask(&mut self) {
-        if !self.desk.unsubscriptions.is_empty() {
-            let topics = topics(&std::mem::take(&mut self.desk.unsubscriptions));
-            self.fleet.unsubscribe(topics);
-        }
-        if !self.desk.subscriptions.is_empty() {
-            self.subscribe();
-        }
-        if let Some(rooms) = self.desk.comparison.take() {
-            self.compare(rooms);
-        }
-        while self.fetching < FETCHES_AT_ONCE && !self.desk.fetches.is_empty() {
-            self.fetch();
-        }
-    }
-
-    fn subscribe(&mut self) {
-        let rooms = std::mem::take(&mut self.desk.subscriptions);
-        let (fleet, mailbox) = (Arc::clone(&self.fleet), Arc::clone(&self.mailbox));
-        tokio::spawn(async move {
-            fleet.subscribe(topics(&rooms)).await;
-            mailbox.post(Command::Subscribed(rooms));
-        });
-    }
-
-    fn compare(&self, rooms: Vec<ConversationId>) {
-        let (chat, mailbox) = (Arc::clone(&self.chat), Arc::clone(&self.mailbox));
-        tokio::spawn(async move {
-            mailbox.post(match chat.heads(&rooms).await {
-                Ok(heads) => Command::Heads(heads),
-                Err(error) => {
-                    tracing::debug!(%error, rooms = rooms.len(), "heads cannot be compared");
-                    Command::CompareFailed
-                }
-            });
-        });
-    }
-
-    fn fetch(&mut self) {
-        let count = self.desk.fetches.len().min(FETCH_ROOMS);
-        let wanted: Vec<_> = self.desk.fetches.drain(..count).collect();
-        let limit = wanted.iter().map(|&(_, _, limit)| limit).max().unwrap_or(1);
-        let (chat, mailbox) = (Arc::clone(&self.chat), Arc::clone(&self.mailbox));
-        self.fetching += 1;
-        tokio::spawn(async move {
-            let places: Vec<_> = wanted
-                .iter()
-                .map(|&(room, after, _)| (room, after))
-                .collect();
-            mailbox.post(match chat.backfill(&places, limit).await {
-                Ok(found) => Command::Fetched(pages(places, found)),
-                Err(error) => {
-                    metrics::backfill_failed();
-                    tracing::debug!(%error, rooms = places.len(), "missing messages cannot be read");
-                    Command::FetchFailed(places.into_iter().map(|(room, _)| room).collect())
-                }
-            });
-        });
-    }
-}
-
-/// An answer for each place that was asked for, found or not.
-fn pages(
-    places: Vec<(ConversationId, Seq)>,
-    mut found: Vec<Backfill>,
-) -> Vec<(ConversationId, Seq, Vec<Arc<Message>>)> {
-    let page = |(room, after)| {
-        let page = found.iter_mut().find(|page| page.conversation == room);
-        let messages = page.map_or_else(Vec::new, |page| std::mem::take(&mut page.messages));
-        (room, after, messages)
-    };
-    places.into_iter().map(page).collect()
-}
-
-fn topics(rooms: &[ConversationId]) -> Vec<Topic> {
-    rooms
-        .iter()
-        .map(|&room| Topic::Conversation(room))
-        .collect()
 }

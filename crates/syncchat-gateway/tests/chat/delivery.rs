@@ -183,3 +183,36 @@ async fn who_connects_while_others_talk_misses_nothing_from_then_on() {
         assert_eq!(rest, (first + 1..=301).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test]
+async fn what_changed_while_a_client_was_behind_reaches_it_as_it_is_now() {
+    let node = Node::with(Settings {
+        outbound_limit: 32 * 1024,
+        ..Settings::default()
+    })
+    .await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut lazy = node.connect(&bob).await;
+    let mut sender = node.connect(&ada).await;
+    let mut messages = Vec::new();
+    for _ in 0..150 {
+        messages.push(sender.say(conversation, &"x".repeat(2_000)).await);
+    }
+    // The first one is in the queue or with the client; the last ones are in the ring.
+    let edit = json!({"messageId": messages[0]["id"], "content": "edited"});
+    assert_eq!(sender.call("edit_msg", edit).await["ok"], true);
+    for message in &messages[100..] {
+        let ack = sender
+            .call("delete_msg", json!({"messageId": message["id"]}))
+            .await;
+        assert_eq!(ack["ok"], true);
+    }
+    let events = lazy.next_of(&["receive_msg"], 150).await;
+    let deleted = |place: usize| events[place].1["deleted"] == true;
+    assert!(
+        (100..150).all(deleted),
+        "nobody is given what was taken back"
+    );
+    assert_eq!(lazy.next("msg_edited").await["content"], "edited");
+}

@@ -127,3 +127,35 @@ async fn a_new_title_is_told_to_all() {
         );
     }
 }
+
+#[tokio::test]
+async fn edits_tell_nobody_what_was_said_while_they_were_away() {
+    let node = Node::new().await;
+    let [ada, bob, cyd] = node.people(["ada", "bob", "cyd"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut away = node.connect(&bob).await;
+    let before = owner.say(conversation, "before").await;
+    let removed = node.chat.remove_participant(ada.id, conversation, bob.id);
+    removed.await.expect("removed");
+    let secret = owner.say(conversation, "secret").await;
+    for person in [&bob, &cyd] {
+        let added = node
+            .chat
+            .add_participant(ada.id, conversation, person.id)
+            .await;
+        added.expect("added");
+    }
+    let mut later = node.connect(&bob).await;
+    let mut new = node.connect(&cyd).await;
+    assert_eq!(away.seqs(4).await, [1, 2, 4, 5]);
+    let edit = |message: &serde_json::Value, content: &str| json!({"messageId": message["id"], "content": content});
+    owner.call("edit_msg", edit(&secret, "still secret")).await;
+    owner.call("edit_msg", edit(&before, "known")).await;
+    for device in [&mut away, &mut later] {
+        assert_eq!(device.next("msg_edited").await["content"], "known");
+        device.hears_nothing_of(&["msg_edited"]).await;
+    }
+    // Who came for the first time may see all of it.
+    assert_eq!(new.next("msg_edited").await["content"], "still secret");
+}
