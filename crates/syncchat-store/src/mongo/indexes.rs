@@ -8,6 +8,7 @@ use syncchat_core::ports::store::StoreResult;
 
 use super::MongoStore;
 use super::errors::{has_code, is_duplicate, store_error};
+use super::migrate::Report;
 
 /// An index as this release wants it.
 pub(super) struct Index {
@@ -87,9 +88,14 @@ pub(super) fn before_takeover() -> Vec<Index> {
 /// Those over what the takeover writes.
 pub(super) fn after_takeover() -> Vec<Index> {
     vec![
-        // The exact spellings: unique too, unless an older database has them twice.
-        index("users", "username_1", doc! { "username": 1 }).unique(),
-        index("users", "email_1", doc! { "email": 1 }).unique(),
+        // The exact spellings: unique too, unless an older database has them twice. Accounts
+        // without any are not in it.
+        index("users", "username_1", doc! { "username": 1 })
+            .unique()
+            .only(doc! { "username": { "$gt": "" } }),
+        index("users", "email_1", doc! { "email": 1 })
+            .unique()
+            .only(doc! { "email": { "$gt": "" } }),
         // The log.
         index(
             "messages",
@@ -124,7 +130,7 @@ pub(super) fn after_takeover() -> Vec<Index> {
 pub(super) async fn make(
     store: &MongoStore,
     indexes: Vec<Index>,
-    done: &mut Vec<String>,
+    report: &mut Report,
 ) -> StoreResult<()> {
     for index in indexes {
         let known = names(store, index.collection).await?;
@@ -133,7 +139,7 @@ pub(super) async fn make(
         }
         let name = format!("{}.{}", index.collection, index.name);
         match create(store, &index, index.unique).await {
-            Ok(()) => done.push(format!("index {name} made")),
+            Ok(()) => report.did(format!("index {name} made")),
             // Somebody made the same one under another name, or as they liked it.
             Err(error) if exists_differently(&error) => {}
             // Only the exact spellings can be there twice; their keys are unique all the same.
@@ -141,7 +147,7 @@ pub(super) async fn make(
                 create(store, &index, false)
                     .await
                     .map_err(|error| store_error(&error))?;
-                done.push(format!(
+                report.did(format!(
                     "index {name} made without unique: some occur twice"
                 ));
             }

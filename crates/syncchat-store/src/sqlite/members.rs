@@ -50,6 +50,14 @@ pub(super) fn of_user_in(
 
 // === Unread ===
 
+/// Own messages after the cursor.
+pub(super) const OWN: &str = "SELECT count(*) FROM (SELECT 1 FROM messages
+     WHERE conversation = ?1 AND sender = ?2 AND seq > ?3 AND kind <> 'system' LIMIT ?4)";
+/// Deleted ones of others after the cursor.
+pub(super) const DELETED: &str = "SELECT count(*) FROM (SELECT 1 FROM messages
+     WHERE conversation = ?1 AND sender <> ?2 AND seq > ?3
+         AND deleted = 1 AND kind <> 'system' LIMIT ?4)";
+
 pub(super) fn unread(
     connection: &Connection,
     user: UserId,
@@ -86,17 +94,10 @@ fn unread_in(
         int(UNREAD_SCAN_MAX as u64)
     ];
     let own: u64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM messages
-             WHERE conversation = ?1 AND sender = ?2 AND seq > ?3 AND kind <> 'system' LIMIT ?4)",
-        )?
+        .prepare_cached(OWN)?
         .query_row(key, |row| row.get(0))?;
     let deleted: u64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM messages
-             WHERE conversation = ?1 AND sender <> ?2 AND seq > ?3
-                 AND deleted = 1 AND kind <> 'system' LIMIT ?4)",
-        )?
+        .prepare_cached(DELETED)?
         .query_row(key, |row| row.get(0))?;
     Ok(after.saturating_sub(own).saturating_sub(deleted))
 }

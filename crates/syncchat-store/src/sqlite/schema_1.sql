@@ -61,9 +61,11 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_by_seq ON messages (conversation, seq);
 CREATE UNIQUE INDEX messages_by_client_id ON messages (conversation, sender, client_msg_id)
     WHERE client_msg_id IS NOT NULL;
--- Own and deleted messages are counted here, never in the table.
-CREATE INDEX messages_by_sender ON messages (conversation, sender, seq) WHERE kind <> 'system';
-CREATE INDEX messages_deleted ON messages (conversation, seq, sender)
+-- Own and deleted messages are counted here, never in the table: that is why the columns of the
+-- conditions are among the keys.
+CREATE INDEX messages_by_sender ON messages (conversation, sender, seq, kind)
+    WHERE kind <> 'system';
+CREATE INDEX messages_deleted ON messages (conversation, seq, sender, kind, deleted)
     WHERE deleted = 1 AND kind <> 'system';
 
 CREATE TABLE refresh_families (

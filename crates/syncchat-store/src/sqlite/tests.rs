@@ -206,3 +206,29 @@ async fn only_the_owner_may_read_the_file() {
         assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{name}");
     }
 }
+
+/// The plans of the queries that count, as SQLite tells them.
+#[tokio::test]
+async fn counting_reads_indexes_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ..) = prepared(&dir).await;
+    for (sql, index) in [
+        (
+            super::members::OWN,
+            "USING COVERING INDEX messages_by_sender",
+        ),
+        (
+            super::members::DELETED,
+            "USING COVERING INDEX messages_deleted",
+        ),
+    ] {
+        let plan = store.readers.run(move |c| {
+            let plan = format!("EXPLAIN QUERY PLAN {sql}");
+            c.prepare(&plan)?
+                .query_map([[1; 12].as_slice(), &[2; 12], &[3], &[4]], |row| row.get(3))?
+                .collect::<rusqlite::Result<Vec<String>>>()
+        });
+        let plan = plan.await.unwrap().join("; ");
+        assert!(plan.contains(index), "{plan}");
+    }
+}

@@ -8,6 +8,7 @@
     clippy::print_stdout
 )]
 
+mod costs;
 mod faults;
 #[path = "../support/mod.rs"]
 mod support;

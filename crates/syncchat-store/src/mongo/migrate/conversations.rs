@@ -13,8 +13,8 @@ use syncchat_core::ports::store::StoreResult;
 use super::super::MongoStore;
 use super::super::documents::binary;
 use super::super::errors::store_error;
-use super::bulk;
 use super::messages::{Log, number_all};
+use super::{Report, bulk};
 use crate::limits::{MIGRATION_CONVERSATIONS_MAX, MIGRATION_STEP_TIMEOUT};
 use crate::pair_key;
 
@@ -31,7 +31,7 @@ struct Older {
     updated_at: Option<Bson>,
 }
 
-pub(super) async fn take_over(store: &MongoStore, done: &mut Vec<String>) -> StoreResult<()> {
+pub(super) async fn take_over(store: &MongoStore, report: &mut Report) -> StoreResult<()> {
     let conversations: Collection<Older> = store.conversations.clone_with_type();
     let (mut taken_over, mut numbered) = (0, 0);
     let mut last: Option<ObjectId> = None;
@@ -46,13 +46,13 @@ pub(super) async fn take_over(store: &MongoStore, done: &mut Vec<String>) -> Sto
             .buffered(MIGRATION_CONVERSATIONS_MAX)
             .try_collect()
             .await?;
-        finish(store, &batch, &logs, done).await?;
+        finish(store, &batch, &logs, report).await?;
         taken_over += batch.len();
         numbered += logs.iter().map(|log| log.changed).sum::<u64>();
         tracing::info!(taken_over, numbered, "conversations taken over");
     }
     if taken_over > 0 {
-        done.push(format!(
+        report.did(format!(
             "{taken_over} conversations taken over, {numbered} messages numbered"
         ));
     }
@@ -163,7 +163,7 @@ async fn finish(
     store: &MongoStore,
     batch: &[Older],
     logs: &[Log],
-    done: &mut Vec<String>,
+    report: &mut Report,
 ) -> StoreResult<()> {
     let statement = |older: &Older, set: Document| {
         doc! {
@@ -183,7 +183,7 @@ async fn finish(
     let mut without_key = Vec::new();
     for place in bulk::update(store, "conversations", &heads).await? {
         let (older, log) = (&batch[place], &logs[place]);
-        done.push(format!(
+        report.note(format!(
             "conversation {}: its two people have another private one; both are kept",
             older.id
         ));

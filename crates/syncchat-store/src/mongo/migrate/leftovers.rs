@@ -2,8 +2,6 @@
 //! gateway wrote them after it was taken over. They are numbered on from the last that is, and
 //! kept.
 
-use std::collections::BTreeMap;
-
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use serde::Deserialize;
@@ -11,6 +9,7 @@ use syncchat_core::ports::store::StoreResult;
 
 use super::super::MongoStore;
 use super::super::errors::store_error;
+use super::Report;
 use super::messages::{Log, number_all};
 use crate::limits::MIGRATION_STEP_TIMEOUT;
 
@@ -27,8 +26,7 @@ struct Numbers {
     ordinal: i64,
 }
 
-pub(super) async fn take_over(store: &MongoStore, done: &mut Vec<String>) -> StoreResult<()> {
-    let mut kept: BTreeMap<String, u64> = BTreeMap::new();
+pub(super) async fn take_over(store: &MongoStore, report: &mut Report) -> StoreResult<()> {
     while let Some(leftover) = next(store).await? {
         let id = leftover.conversation_id.unwrap_or(Bson::Null);
         let log = number_all(
@@ -38,11 +36,12 @@ pub(super) async fn take_over(store: &MongoStore, done: &mut Vec<String>) -> Sto
         )
         .await?;
         raise_head(store, &id, &log).await?;
-        *kept.entry(id.to_string()).or_default() += log.changed;
-    }
-    for (conversation, messages) in kept {
-        done.push(format!(
-            "{messages} messages of conversation {conversation} numbered after the others"
+        let name = id
+            .as_object_id()
+            .map_or_else(|| id.to_string(), |id| id.to_hex());
+        report.note(format!(
+            "{} messages of conversation {name} numbered after the others",
+            log.changed
         ));
     }
     Ok(())

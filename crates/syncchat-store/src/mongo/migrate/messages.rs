@@ -12,14 +12,14 @@ use syncchat_core::ports::store::{StoreError, StoreResult};
 
 use super::super::MongoStore;
 use super::super::errors::store_error;
-use super::{bulk, has_any};
+use super::{Report, bulk, has_any};
 use crate::limits::{MIGRATION_BATCH, MIGRATION_STEP_TIMEOUT};
 
 /// Gives every message a `createdAt` that is a date: without one it has no place in the log. What
 /// cannot be read as a time becomes the second in which its id was made.
 pub(super) async fn complete_dates(
     messages: &Collection<Document>,
-    done: &mut Vec<String>,
+    report: &mut Report,
 ) -> StoreResult<()> {
     let from_id = doc! { "$convert": {
         "input": "$_id", "to": "date", "onError": "$$NOW", "onNull": "$$NOW",
@@ -36,7 +36,7 @@ pub(super) async fn complete_dates(
         .map_err(|error| store_error(&error))?;
     if completed.modified_count > 0 {
         let count = completed.modified_count;
-        done.push(format!("{count} messages given a date"));
+        report.did(format!("{count} messages given a date"));
     }
     Ok(())
 }

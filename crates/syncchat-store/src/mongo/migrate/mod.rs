@@ -16,7 +16,10 @@ mod bulk;
 mod conversations;
 mod leftovers;
 mod messages;
+mod report;
 mod users;
+
+pub(super) use self::report::Report;
 
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
@@ -34,14 +37,14 @@ const ORDER_INDEX: &str = "takeover_order";
 
 /// Makes what is missing; twice changes nothing.
 pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
-    let mut done = Vec::new();
+    let mut report = Report::default();
     refuse_newer(store).await?;
-    indexes::make(store, indexes::before_takeover(), &mut done).await?;
-    users::take_over(store, &mut done).await?;
+    indexes::make(store, indexes::before_takeover(), &mut report).await?;
+    users::take_over(store, &mut report).await?;
     if version(store).await?.is_none() || has_older_conversations(store).await? {
-        take_over_logs(store, &mut done).await?;
+        take_over_logs(store, &mut report).await?;
     }
-    indexes::make(store, indexes::after_takeover(), &mut done).await?;
+    indexes::make(store, indexes::after_takeover(), &mut report).await?;
     if version(store).await? != Some(VERSION) {
         store
             .own
@@ -52,18 +55,18 @@ pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
             .upsert(true)
             .await
             .map_err(|error| store_error(&error))?;
-        done.push(format!("database brought to version {VERSION}"));
+        report.did(format!("database brought to version {VERSION}"));
     }
-    Ok(done)
+    Ok(report.into_lines())
 }
 
-async fn take_over_logs(store: &MongoStore, done: &mut Vec<String>) -> StoreResult<()> {
+async fn take_over_logs(store: &MongoStore, report: &mut Report) -> StoreResult<()> {
     let messages: Collection<Document> = store.messages.clone_with_type();
     let conversations: Collection<Document> = store.conversations.clone_with_type();
     if !has_any(&messages, doc! {}).await? && !has_any(&conversations, doc! {}).await? {
         return Ok(());
     }
-    messages::complete_dates(&messages, done).await?;
+    messages::complete_dates(&messages, report).await?;
     let order = mongodb::IndexModel::builder()
         .keys(doc! { "conversationId": 1, "createdAt": 1, "_id": 1 })
         .options(IndexOptions::builder().name(ORDER_INDEX.to_owned()).build())
@@ -72,8 +75,8 @@ async fn take_over_logs(store: &MongoStore, done: &mut Vec<String>) -> StoreResu
         .create_index(order)
         .await
         .map_err(|error| store_error(&error))?;
-    conversations::take_over(store, done).await?;
-    leftovers::take_over(store, done).await?;
+    conversations::take_over(store, report).await?;
+    leftovers::take_over(store, report).await?;
     match messages.drop_index(ORDER_INDEX).await {
         // IndexNotFound: a second migration at the same time was faster.
         Err(error) if !has_code(&error, &[27]) => Err(store_error(&error)),

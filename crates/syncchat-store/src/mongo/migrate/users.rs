@@ -13,7 +13,7 @@ use syncchat_core::ports::store::StoreResult;
 
 use super::super::MongoStore;
 use super::super::errors::{is_duplicate, store_error};
-use super::bulk;
+use super::{Report, bulk};
 use crate::limits::{MIGRATION_BATCH, MIGRATION_STEP_TIMEOUT};
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ struct Names {
     email_key: Option<String>,
 }
 
-pub(super) async fn take_over(store: &MongoStore, done: &mut Vec<String>) -> StoreResult<()> {
+pub(super) async fn take_over(store: &MongoStore, report: &mut Report) -> StoreResult<()> {
     let users: Collection<Names> = store.users.clone_with_type();
     let mut taken_over = 0;
     let mut last: Option<ObjectId> = None;
@@ -41,13 +41,13 @@ pub(super) async fn take_over(store: &MongoStore, done: &mut Vec<String>) -> Sto
         last = Some(end.id);
         let keys: Vec<Document> = batch.iter().map(with_keys).collect();
         for place in bulk::update(store, "users", &keys).await? {
-            give_keys(&users, &batch[place], done).await?;
+            give_keys(&users, &batch[place], report).await?;
         }
         taken_over += batch.len();
         tracing::info!(taken_over, "accounts taken over");
     }
     if taken_over > 0 {
-        done.push(format!("{taken_over} accounts taken over"));
+        report.did(format!("{taken_over} accounts taken over"));
     }
     Ok(())
 }
@@ -109,12 +109,12 @@ fn unshared(key: &str, id: ObjectId) -> String {
 async fn give_keys(
     users: &Collection<Names>,
     names: &Names,
-    done: &mut Vec<String>,
+    report: &mut Report,
 ) -> StoreResult<()> {
     for (field, key) in missing_keys(names) {
         match set(users, names.id, field, &key).await {
             Ok(()) => continue,
-            Err(error) if is_duplicate(&error) => done.push(format!(
+            Err(error) if is_duplicate(&error) => report.note(format!(
                 "account {}: another one has its {} but for the case; it is kept, and found by \
                  its exact spelling only",
                 names.id,
