@@ -386,3 +386,189 @@ impl Piece {
         self.bytes().len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    /// A connection that takes so many bytes, then nothing.
+    struct Kernel {
+        room: usize,
+        taken: Vec<u8>,
+        calls: usize,
+    }
+
+    impl AsyncWrite for Kernel {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.room == 0 {
+                return Poll::Pending;
+            }
+            let count = bytes.len().min(self.room);
+            self.room -= count;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.calls += 1;
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            self.poll_write(cx, &bytes)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn kernel(room: usize) -> Kernel {
+        Kernel {
+            room,
+            taken: Vec::new(),
+            calls: 0,
+        }
+    }
+
+    /// A frame of exactly so many bytes, filled with a character.
+    fn frame(size: usize, fill: char) -> Frame {
+        let header = if size < 129 { 2 } else { 4 };
+        let frame = Frame::message(&fill.to_string().repeat(size - header - 1));
+        assert_eq!(frame.size(), size);
+        frame
+    }
+
+    fn write(out: &mut Outbound, kernel: &mut Kernel) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Some(mut batch) = out.begin() {
+            let written = batch.poll_write(Pin::new(kernel), &mut cx);
+            out.finish(batch);
+            if !matches!(written, Poll::Ready(Ok(_))) {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_waits_goes_out_in_one_call() {
+        let (mut out, mut kernel) = (Outbound::new(100 * LIMIT), kernel(usize::MAX));
+        let mut expected = Vec::new();
+        for i in 0..WRITE_SLICES {
+            let frame = Frame::message(&format!("number {i}"));
+            assert_eq!(out.push(&frame, Class::Reliable), Push::Queued);
+            expected.extend_from_slice(frame.wire());
+        }
+        write(&mut out, &mut kernel);
+        assert_eq!((kernel.taken, kernel.calls), (expected, 1));
+        assert_eq!((out.bytes(), out.is_empty()), (0, true));
+        assert!(
+            out.queue.capacity() <= IDLE_QUEUE_PLACES,
+            "an idle queue is small"
+        );
+    }
+
+    #[test]
+    fn a_begun_frame_is_finished_whatever_is_cleared_meanwhile() {
+        let (mut out, mut kernel) = (Outbound::new(LIMIT), kernel(150));
+        for fill in ['a', 'b', 'c'] {
+            assert_eq!(out.push(&frame(100, fill), Class::Reliable), Push::Queued);
+        }
+        assert_eq!(out.push(&frame(100, 'e'), Class::Essential), Push::Queued);
+        write(&mut out, &mut kernel);
+        assert_eq!(out.bytes(), 250);
+        assert_eq!(
+            out.drop_waiting(),
+            100,
+            "neither the begun nor the essential one"
+        );
+        kernel.room = usize::MAX;
+        write(&mut out, &mut kernel);
+        let expected = [frame(100, 'a'), frame(100, 'b'), frame(100, 'e')];
+        let expected: Vec<u8> = expected
+            .iter()
+            .flat_map(|frame| frame.wire().to_vec())
+            .collect();
+        assert_eq!((kernel.taken, out.bytes()), (expected, 0));
+    }
+
+    #[test]
+    fn what_is_cleared_while_a_batch_is_out_is_dropped_when_it_comes_back() {
+        let (mut out, mut kernel) = (Outbound::new(LIMIT), kernel(50));
+        for fill in ['a', 'b'] {
+            assert_eq!(out.push(&frame(100, fill), Class::Reliable), Push::Queued);
+        }
+        let mut batch = out.begin().unwrap();
+        assert!(out.begin().is_none(), "one at a time");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(batch.poll_write(Pin::new(&mut kernel), &mut cx).is_ready());
+        assert_eq!(out.push(&frame(100, 'c'), Class::Reliable), Push::Queued);
+        assert_eq!(out.drop_waiting(), 100);
+        out.finish(batch);
+        assert_eq!(out.bytes(), 50, "what is left of the begun frame");
+        kernel.room = usize::MAX;
+        write(&mut out, &mut kernel);
+        assert_eq!(kernel.taken, frame(100, 'a').wire().to_vec());
+        assert_eq!(out.bytes(), 0);
+    }
+
+    #[test]
+    fn classes_have_their_bounds() {
+        let mut out = Outbound::new(LIMIT);
+        for _ in 0..5 {
+            assert_eq!(out.push(&frame(100, 'd'), Class::Droppable), Push::Queued);
+        }
+        assert_eq!(out.push(&frame(100, 'd'), Class::Droppable), Push::Dropped);
+        for _ in 0..10 {
+            assert_eq!(out.push(&frame(100, 'r'), Class::Reliable), Push::Queued);
+        }
+        assert_eq!(out.bytes(), LIMIT, "the droppable ones made room");
+        assert_eq!(out.push(&frame(100, 'r'), Class::Reliable), Push::Behind);
+        assert!(!out.take_drained());
+        for _ in 0..10 {
+            assert_eq!(out.push(&frame(100, 'e'), Class::Essential), Push::Queued);
+        }
+        assert_eq!(out.push(&frame(100, 'e'), Class::Essential), Push::Overflow);
+        assert_eq!(out.bytes(), 2 * LIMIT);
+        write(&mut out, &mut kernel(LIMIT + LIMIT / 2 - 1));
+        assert!(!out.take_drained());
+        assert_eq!(out.push(&frame(100, 'r'), Class::Reliable), Push::Behind);
+        write(&mut out, &mut kernel(1));
+        assert!(out.take_drained());
+        assert!(!out.take_drained(), "once");
+        assert_eq!(out.push(&frame(100, 'r'), Class::Reliable), Push::Queued);
+        write(&mut out, &mut kernel(usize::MAX));
+        assert_eq!((out.bytes(), out.essential_bytes, out.droppable), (0, 0, 0));
+    }
+
+    #[test]
+    fn base64_counts_the_bytes_that_are_written() {
+        let mut out = Outbound::new(LIMIT);
+        assert_eq!(
+            out.push(&Frame::binary(&[1, 2, 3, 4]), Class::Reliable),
+            Push::Queued
+        );
+        out.use_base64();
+        assert_eq!(
+            out.push(&Frame::binary(&[5]), Class::Reliable),
+            Push::Queued
+        );
+        let mut kernel = kernel(usize::MAX);
+        write(&mut out, &mut kernel);
+        assert_eq!(kernel.taken, b"\x81\x09bAQIDBA==\x81\x05bBQ==");
+        assert_eq!(out.bytes(), 0);
+    }
+}

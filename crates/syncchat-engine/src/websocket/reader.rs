@@ -403,3 +403,180 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
         *byte ^= mask;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 300;
+
+    /// What a receiver saw, owned.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    enum Seen {
+        Text(String),
+        Binary(Bytes),
+        Ping(Vec<u8>),
+        Pong,
+        Close(Option<u16>),
+    }
+
+    impl From<Message<'_>> for Seen {
+        fn from(message: Message<'_>) -> Seen {
+            match message {
+                Message::Text(text) => Seen::Text(text.to_owned()),
+                Message::Binary(data) => Seen::Binary(data),
+                Message::Ping(payload) => Seen::Ping(payload.to_vec()),
+                Message::Pong => Seen::Pong,
+                Message::Close(code) => Seen::Close(code),
+            }
+        }
+    }
+
+    /// A client's frame.
+    fn frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            size @ 0..=125 => bytes.push(0x80 | size as u8),
+            size => {
+                bytes.push(0x80 | 126);
+                bytes.extend_from_slice(&(size as u16).to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(&mask);
+        bytes.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        bytes
+    }
+
+    /// Feeds bytes in pieces of these sizes; the receiver stops after every `stop`-th message.
+    fn read(bytes: &[u8], sizes: &[usize], stop: usize) -> (Vec<Seen>, Option<Fault>) {
+        let mut reader = Reader::default();
+        let mut seen = Vec::new();
+        let mut sink = |message: Message<'_>| {
+            seen.push(Seen::from(message));
+            match seen.len() % stop {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        };
+        let mut sizes = sizes.iter().cycle();
+        let mut at = 0;
+        let mut fault = None;
+        while at < bytes.len() && fault.is_none() {
+            let size = sizes
+                .next()
+                .map_or(1, |&size| size.max(1))
+                .min(bytes.len() - at);
+            // As a stream does: what was kept is resumed, then moved before what is read.
+            let result = (|| {
+                while reader.resume(MAX, &mut sink)?.is_break() {}
+                let mut buffer = vec![0; bytes.len() + 16];
+                let kept = reader.unread(&mut buffer);
+                buffer[kept..kept + size].copy_from_slice(&bytes[at..at + size]);
+                reader.feed(&mut buffer[..kept + size], MAX, &mut sink)
+            })();
+            fault = result.err();
+            at += size;
+        }
+        while fault.is_none() {
+            match reader.resume(MAX, &mut sink) {
+                Ok(ControlFlow::Break(())) => {}
+                Ok(ControlFlow::Continue(())) => break,
+                Err(error) => fault = Some(error),
+            }
+        }
+        (seen, fault)
+    }
+
+    /// Frames that make sense, mostly.
+    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+        let first = prop_oneof![
+            4 => Just(0x81_u8),
+            2 => Just(0x82),
+            2 => Just(0x01),
+            1 => Just(0x02),
+            2 => Just(0x80),
+            1 => Just(0x00),
+            1 => Just(0x89),
+            1 => Just(0x8a),
+            1 => Just(0x88),
+        ];
+        let payload = prop_oneof![
+            4 => "[ -~ä€😀]{0,60}".prop_map(String::into_bytes),
+            1 => vec(any::<u8>(), 0..150),
+            1 => Just(vec![0x03, 0xe8]),
+        ];
+        (first, payload, any::<[u8; 4]>())
+            .prop_map(|(first, payload, mask)| frame(first, &payload, mask))
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_bytes_are_cut_and_who_stops_makes_no_difference(
+            frames in vec(any_frame(), 1..12),
+            sizes in vec(1_usize..40, 1..6),
+            stop in 1_usize..5,
+        ) {
+            let bytes = frames.concat();
+            let (whole, fault) = read(&bytes, &[bytes.len()], usize::MAX);
+            let (cut, cut_fault) = read(&bytes, &sizes, stop);
+            prop_assert_eq!(&whole, &cut);
+            prop_assert_eq!(fault, cut_fault);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), size in 1_usize..50) {
+            read(&bytes, &[size], 3);
+        }
+    }
+
+    #[test]
+    fn between_messages_nothing_is_kept() {
+        let mut reader = Reader::default();
+        let mut sink = |_: Message<'_>| ControlFlow::Continue(());
+        let mut bytes = frame(0x01, b"a", [1, 2, 3, 4]);
+        assert!(reader.feed(&mut bytes, MAX, &mut sink).is_ok());
+        assert!(reader.partial.is_some());
+        let mut bytes = frame(0x80, b"b", [1, 2, 3, 4]);
+        assert!(reader.feed(&mut bytes, MAX, &mut sink).is_ok());
+        assert!(reader.partial.is_none());
+        assert_eq!(size_of::<Reader>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_bad_byte_is_found_before_its_message_ends() {
+        let (seen, fault) = read(&frame(0x01, b"good \xff", [0; 4]), &[100], 9);
+        assert_eq!((seen, fault), (vec![], Some(Fault::NotUtf8)));
+        // Half a character may be completed by the next frame, or not at all.
+        let half = frame(0x01, b"\xc3", [0; 4]);
+        let (seen, fault) = read(
+            &[half.clone(), frame(0x80, b"\xa4", [0; 4])].concat(),
+            &[100],
+            9,
+        );
+        assert_eq!((seen, fault), (vec![Seen::Text("ä".to_owned())], None));
+        let (seen, fault) = read(&[half, frame(0x80, b"", [0; 4])].concat(), &[100], 9);
+        assert_eq!((seen, fault), (vec![], Some(Fault::NotUtf8)));
+    }
+
+    #[test]
+    fn close_frames_are_checked() {
+        let close = |payload: &[u8]| read(&frame(0x88, payload, [7; 4]), &[100], 9);
+        assert_eq!(close(b"").0, [Seen::Close(None)]);
+        assert_eq!(close(b"\x03\xe8bye").0, [Seen::Close(Some(1000))]);
+        for wrong in [&b"\x03"[..], b"\x03\xed", b"\x00\x00", b"\xff\xff"] {
+            assert!(
+                matches!(close(wrong).1, Some(Fault::Protocol(_))),
+                "{wrong:?}"
+            );
+        }
+        assert_eq!(close(b"\x03\xe8\xff").1, Some(Fault::NotUtf8));
+    }
+}
