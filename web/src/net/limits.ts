@@ -21,6 +21,11 @@ export const RENEW_RETRY_MS = 5_000;
 
 /** Messages on a page of history. */
 export const PAGE = 50;
+/**
+ * Conversations named in one `sync`: about 30 bytes each, where the server takes messages of
+ * 100,000 bytes. With more than this they are asked about in several requests.
+ */
+export const SYNC_CURSORS_MAX = 2_000;
 /** Rounds of `sync` before a conversation that is still behind is reloaded from its end. */
 export const SYNC_ROUNDS_MAX = 20;
 /** Pages of the list of conversations that are read; more than anyone scrolls through. */

@@ -7,7 +7,13 @@ import type { ChatStore } from '../state/store';
 import * as store from '../state/store';
 import * as logs from '../state/log';
 import type { Requests, User } from './contract';
-import { GAP_PATIENCE_MS, PAGE, PRESENCE_USERS_MAX, SYNC_ROUNDS_MAX } from './limits';
+import {
+  GAP_PATIENCE_MS,
+  PAGE,
+  PRESENCE_USERS_MAX,
+  SYNC_CURSORS_MAX,
+  SYNC_ROUNDS_MAX,
+} from './limits';
 import type { Rest } from './rest';
 import type { Live } from './socket';
 import * as translate from './translate';
@@ -42,7 +48,10 @@ export class Sync {
 
   /** The list: names, members, unread counts, and the newest message as it reads now. */
   async list(): Promise<void> {
+    const before = Object.keys(this.chat.getState().conversations);
     const conversations = await this.rest.conversations();
+    const mine = new Set(conversations.map(({ id }) => id));
+    for (const id of before) if (!mine.has(id)) this.chat.setState(store.conversationGone(id));
     const members = conversations.flatMap((one) => one.members ?? []);
     this.known(members);
     this.chat.setState(store.conversationsKnown(conversations.map(translate.conversation)));
@@ -57,8 +66,21 @@ export class Sync {
   }
 
   async #missed(): Promise<void> {
-    let cursors = this.#cursors(Object.keys(this.chat.getState().logs));
-    let all = true;
+    const known = Object.keys(this.chat.getState().logs);
+    if (known.length <= SYNC_CURSORS_MAX) {
+      await this.#rounds(known, true);
+      return;
+    }
+    // Too many to name at once; those that are new or gone, the list tells.
+    for (let at = 0; at < known.length; at += SYNC_CURSORS_MAX) {
+      await this.#rounds(known.slice(at, at + SYNC_CURSORS_MAX), false);
+    }
+  }
+
+  /** Asks about these conversations, and with `everything` about any other of mine. */
+  async #rounds(ids: readonly string[], everything: boolean): Promise<void> {
+    let cursors = this.#cursors(ids);
+    let all = everything;
     for (let round = 0; round < SYNC_ROUNDS_MAX; round += 1) {
       const { conversations } = await this.live.request('sync', { cursors, all });
       const mine = new Set(conversations.map(({ id }) => id));

@@ -1,0 +1,107 @@
+import type { Page } from '@playwright/test';
+
+import { expect, testWith } from './fixtures';
+
+const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
+
+/** Writes messages by REST, as somebody who is signed in on this page. */
+async function writeMany(page: Page, count: number): Promise<void> {
+  const token = page.waitForRequest((request) => request.url().includes('/api/users'));
+  await page.getByRole('button', { name: 'New conversation' }).click();
+  await page.getByRole('searchbox', { name: 'People' }).fill('x');
+  const authorization = (await (await token).allHeaders()).authorization ?? '';
+  await page.keyboard.press('Escape');
+  const id = new URL(page.url()).hash.replace('#/c/', '');
+  for (let from = 1; from <= count; from += 1) {
+    const answer = await page.request.post(`/api/conversations/${id}/messages`, {
+      headers: { authorization },
+      data: { content: `line ${from}${from % 5 === 0 ? ' and more words'.repeat(12) : ''}` },
+    });
+    expect(answer.status()).toBe(201);
+  }
+}
+
+test('history comes back as one scrolls, and what is read does not jump', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await writeMany(ann.page, 230);
+  await ben.open(ann.name);
+  // It opens where the new ones begin; here, everything is new.
+  const end = ben.page.getByRole('button', { name: /^To the new/u });
+  if (await end.isVisible()) await end.click();
+  await expect(ben.message('line 230')).toBeVisible();
+  await ben.page.reload();
+  await expect(ben.message('line 230')).toBeVisible();
+
+  const moved: number[] = [];
+  for (let step = 0; step < 400; step += 1) {
+    const { top, delta } = await ben.log.evaluate(async (log) => {
+      const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+      const edge = log.getBoundingClientRect().top + 40;
+      const seen = [...log.querySelectorAll('article')].find(
+        (one) => one.getBoundingClientRect().bottom > edge,
+      );
+      const before = seen?.getBoundingClientRect().top ?? 0;
+      const from = log.scrollTop;
+      log.scrollBy(0, -Math.min(300, from));
+      await frame();
+      await frame();
+      const still = seen?.isConnected === true;
+      // How far it moved on the screen, against how far it was scrolled.
+      return {
+        top: log.scrollTop,
+        delta: still && from > 300 ? seen.getBoundingClientRect().top - before - 300 : 0,
+      };
+    });
+    moved.push(Math.abs(delta));
+    if (
+      top === 0 &&
+      (await ben
+        .message('line 1 ')
+        .or(ben.log.getByText('line 1', { exact: true }))
+        .count()) > 0
+    )
+      break;
+  }
+  await expect(ben.log.getByText('line 1', { exact: true })).toBeVisible();
+  await expect(ben.log.getByText('This is where your conversation')).toBeVisible();
+  expect(moved.filter((by) => by > 40)).toEqual([]);
+
+  await ben.page.getByRole('button', { name: 'To the newest' }).click();
+  await expect(ben.message('line 230')).toBeVisible();
+});
+
+test('new messages are counted, marked, and read only when they are seen', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await writeMany(ann.page, 60);
+  await expect(ben.conversation(ann.name)).toContainText('60 unread');
+  await ben.open(ann.name);
+  await expect(ben.log.getByRole('separator', { name: 'New messages' })).toBeVisible();
+  await expect(ben.message('line 1')).not.toHaveCount(0);
+  await expect(ben.conversation(ann.name)).toContainText('unread');
+  await expect(ann.message('line 60')).toContainText('delivered');
+  await ben.page.getByRole('button', { name: /^To the new/u }).click();
+  await expect(ann.message('line 60')).toContainText('read');
+  await expect(ben.conversation(ann.name)).not.toContainText('unread');
+});
+
+test('while one reads above, what comes below is hinted at', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await writeMany(ann.page, 60);
+  await expect(ann.message('line 60')).toBeVisible();
+  await ann.log.hover();
+  await ann.page.mouse.wheel(0, -2_000);
+  await expect(ann.page.getByRole('button', { name: 'To the newest' })).toBeVisible();
+  const before = await ann.log.evaluate((log) => log.scrollTop);
+  await ben.open(ann.name);
+  await ben.say('are you there?');
+  await ann.page.getByRole('button', { name: 'To the new messages' }).waitFor();
+  expect(await ann.log.evaluate((log) => log.scrollTop)).toBe(before);
+  await ann.page.getByRole('button', { name: 'To the new messages' }).click();
+  await expect(ann.message('are you there?')).toBeVisible();
+});
