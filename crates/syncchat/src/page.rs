@@ -1,82 +1,232 @@
-//! What a browser gets at `/`: for now a plain page which says that this node was built without
-//! the web client, and where the rest is.
+//! What a browser gets at `/`: the built web client, which is inside the binary; or, from a binary
+//! built without it, a plain page that says so.
 
 use axum::body::Body;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{Method, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::{Router, routing};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
-/// Nothing is loaded, nothing runs, nobody frames it.
-const POLICY: &str =
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// A file of the web client.
+struct File {
+    /// Its path, from the first slash.
+    name: &'static str,
+    /// Says whether a browser has it already.
+    tag: &'static str,
+    /// Its content.
+    bytes: &'static [u8],
+}
 
-const HEADERS: [(HeaderName, &str); 5] = [
+/// Sorted by name; empty in a binary built without the web client.
+const CLIENT: &[File] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+const PLAIN: File = File {
+    name: "/index.html",
+    tag: "W/\"plain\"",
+    bytes: include_bytes!("page.html"),
+};
+
+/// The client loads nothing from elsewhere but pictures, and nobody frames it.
+const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; \
+    connect-src 'self' ws: wss:; img-src 'self' data: blob: https:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 4] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     (REFERRER_POLICY, "no-referrer"),
-    (CACHE_CONTROL, "no-cache"),
 ];
 
-const PAGE: &str = include_str!("page.html");
+/// Bytes from which compression pays.
+const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
-/// Answers a request that is neither for a socket nor for REST.
-pub fn answer(method: &Method, path: &str) -> Response<Body> {
-    let known = matches!(path, "/" | "/index.html");
-    let mut response = match (known, method) {
-        (true, &Method::GET | &Method::HEAD) => html(StatusCode::OK, PAGE),
-        (true, _) => {
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+/// Answers every request that is neither for a socket nor for REST, compressed as asked.
+pub fn router() -> Router {
+    Router::new()
+        .fallback(routing::any(
+            async |method: Method, uri: Uri, headers: HeaderMap| {
+                answer(CLIENT, &method, uri.path(), &headers)
+            },
+        ))
+        .layer(
+            CompressionLayer::new()
+                .quality(CompressionLevel::Default)
+                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)),
+        )
+}
+
+fn answer(
+    client: &'static [File],
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let mut response = match find(client, path) {
+        None => text(StatusCode::NOT_FOUND, "not found\n"),
+        Some(_) if !matches!(*method, Method::GET | Method::HEAD) => {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+            put(&mut response, ALLOW, "GET, HEAD");
             response
         }
-        (false, _) => plain(StatusCode::NOT_FOUND, "not found\n"),
+        Some(file) if has_it(headers, file) => with_status(StatusCode::NOT_MODIFIED, Body::empty()),
+        Some(file) => {
+            let mut response = with_status(StatusCode::OK, Body::from(file.bytes));
+            put(&mut response, CONTENT_TYPE, content_type(file.name));
+            response
+        }
     };
+    if let Some(file) = find(client, path) {
+        put(&mut response, ETAG, file.tag);
+        put(&mut response, CACHE_CONTROL, cache_control(file.name));
+    }
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        put(&mut response, name, value);
     }
     response
 }
 
-fn html(status: StatusCode, text: &'static str) -> Response<Body> {
-    with_type(status, "text/html; charset=utf-8", text)
+fn find(client: &'static [File], path: &str) -> Option<&'static File> {
+    let name = match path {
+        "/" => "/index.html",
+        path => path,
+    };
+    match client.is_empty() {
+        true => (name == PLAIN.name).then_some(&PLAIN),
+        false => client.iter().find(|file| file.name == name),
+    }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    with_type(status, "text/plain; charset=utf-8", text)
+/// Whether the browser holds this very content.
+fn has_it(headers: &HeaderMap, file: &File) -> bool {
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| tag.trim() == file.tag)
 }
 
-fn with_type(status: StatusCode, kind: &'static str, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+/// What lies under `/assets` has a hash of its content in its name; everything else is asked for
+/// anew.
+fn cache_control(name: &str) -> &'static str {
+    match name.starts_with("/assets/") {
+        true => "public, max-age=31536000, immutable",
+        false => "no-cache",
+    }
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or_default() {
+        "html" => "text/html; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "webmanifest" => "application/manifest+json",
+        "json" | "map" => "application/json",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = with_status(status, Body::from(text));
+    put(&mut response, CONTENT_TYPE, content_type(".txt"));
+    response
+}
+
+fn with_status(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+}
+
+fn put(response: &mut Response<Body>, name: HeaderName, value: &'static str) {
     response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BUILT: &[File] = &[
+        File {
+            name: "/assets/main-abc.js",
+            tag: "W/\"1\"",
+            bytes: b"1",
+        },
+        File {
+            name: "/index.html",
+            tag: "W/\"2\"",
+            bytes: b"<!doctype html>",
+        },
+    ];
+
+    fn ask(
+        client: &'static [File],
+        method: Method,
+        path: &str,
+        tag: Option<&str>,
+    ) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        if let Some(tag) = tag {
+            headers.insert(IF_NONE_MATCH, tag.parse().unwrap());
+        }
+        let response = answer(client, &method, path, &headers);
+        assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
+        response
+    }
+
     #[test]
-    fn only_the_page_is_there_and_always_with_a_policy() {
+    fn without_a_client_only_the_plain_page_is_there() {
         let cases = [
             (Method::GET, "/", 200),
             (Method::HEAD, "/index.html", 200),
             (Method::POST, "/", 405),
+            (Method::GET, "/assets/main-abc.js", 404),
             (Method::GET, "/../etc/passwd", 404),
         ];
         for (method, path, status) in cases {
-            let response = answer(&method, path);
+            let response = ask(&[], method.clone(), path, None);
             assert_eq!(response.status(), status, "{method} {path}");
-            assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
         }
+    }
+
+    #[test]
+    fn the_client_is_kept_by_browsers_as_long_as_it_is_true() {
+        let asset = ask(BUILT, Method::GET, "/assets/main-abc.js", None);
+        assert_eq!(
+            asset.headers()[CONTENT_TYPE],
+            "text/javascript; charset=utf-8"
+        );
+        assert!(
+            asset.headers()[CACHE_CONTROL]
+                .to_str()
+                .unwrap()
+                .contains("immutable")
+        );
+        let page = ask(BUILT, Method::GET, "/", None);
+        assert_eq!(page.headers()[CACHE_CONTROL], "no-cache");
+        assert_eq!(page.headers()[ETAG], "W/\"2\"");
+        let again = ask(BUILT, Method::GET, "/", Some("W/\"1\", W/\"2\""));
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(
+            ask(BUILT, Method::GET, "/", Some("W/\"1\"")).status(),
+            StatusCode::OK
+        );
+        assert_eq!(
+            ask(BUILT, Method::GET, "/nothing", None).status(),
+            StatusCode::NOT_FOUND
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::Body as ApiBody;
+use axum::body::Body as RouterBody;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body_util::Either;
@@ -18,7 +18,6 @@ use crate::connections::Room;
 use crate::health::{Health, Phase};
 use crate::limits::FULL_RETRY_AFTER;
 use crate::listeners::Service;
-use crate::page;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -28,6 +27,8 @@ pub struct Public {
     pub engine: Engine<Gateway>,
     /// REST.
     pub api: axum::Router,
+    /// The web client.
+    pub page: axum::Router,
     /// Nothing is served before the node has started.
     pub health: Arc<Health>,
     /// Whose `X-Forwarded-For` is believed.
@@ -60,7 +61,7 @@ fn route(path: &str) -> Route {
 
 impl Service for Public {
     const LISTENER: &'static str = "public";
-    type Body = Either<EngineBody, ApiBody>;
+    type Body = Either<EngineBody, RouterBody>;
 
     async fn answer(&self, mut request: Request<Incoming>, peer: IpAddr) -> Response<Self::Body> {
         let client = client_address(
@@ -76,10 +77,17 @@ impl Service for Public {
             Route::Sockets => self.engine.handle(request, client).await.map(Either::Left),
             Route::Api => {
                 request.extensions_mut().insert(ClientAddr(client));
-                let Ok(response) = self.api.clone().oneshot(request.map(ApiBody::new)).await;
+                let Ok(response) = self.api.clone().oneshot(request.map(RouterBody::new)).await;
                 response.map(Either::Right)
             }
-            Route::Page => page::answer(request.method(), request.uri().path()).map(Either::Right),
+            Route::Page => {
+                let Ok(response) = self
+                    .page
+                    .clone()
+                    .oneshot(request.map(RouterBody::new))
+                    .await;
+                response.map(Either::Right)
+            }
         }
     }
 
@@ -100,9 +108,9 @@ fn forwarded_for(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 /// In the contract's words: it is too early.
-fn starting() -> Response<ApiBody> {
+fn starting() -> Response<RouterBody> {
     const TEXT: &str = r#"{"error":{"code":"unavailable","message":"the node is starting"}}"#;
-    let mut response = Response::new(ApiBody::from(TEXT));
+    let mut response = Response::new(RouterBody::from(TEXT));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

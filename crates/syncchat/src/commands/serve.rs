@@ -21,7 +21,7 @@ use crate::listeners::{Connections, bind};
 use crate::public::Public;
 use crate::shutdown::Signals;
 use crate::wiring::{self, Node};
-use crate::{cli, metrics};
+use crate::{cli, metrics, page};
 
 /// Runs until it is told to stop, and then until everybody was told goodbye.
 ///
@@ -51,6 +51,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let behind = Public {
         engine: node.engine.clone(),
         api: node.api.clone(),
+        page: page::router(),
         health: Arc::clone(&health),
         trusted_proxies: config.trusted_proxies.clone(),
         room,

@@ -166,7 +166,7 @@ pub const SETTINGS: &[Setting] = &[
         "30d",
         "life of a refresh token, from 1s to 3650d",
     ),
-    plain(
+    worked(
         "cors-origins",
         "LIST",
         "same origin only",
@@ -288,5 +288,28 @@ mod tests {
             assert!(setting.file_name.is_none_or(|name| name == expected));
         }
         assert_eq!(variable("jwt-secret-file"), "SYNCCHAT_JWT_SECRET_FILE");
+    }
+
+    #[test]
+    fn the_readme_has_them_all() {
+        let readme = include_str!("../../../../README.md");
+        let mut rows = readme.lines().filter(|line| line.starts_with("| `--"));
+        for setting in SETTINGS {
+            let secret = if setting.file_name.is_some() {
+                " *"
+            } else {
+                ""
+            };
+            let default = match setting.fallback {
+                Fallback::Value(text) => format!("`{text}`"),
+                Fallback::Worked(text) => text.to_owned(),
+            };
+            let row = format!(
+                "| `--{}`{secret} | {default} | {} |",
+                setting.name, setting.meaning
+            );
+            assert_eq!(rows.next(), Some(row.as_str()));
+        }
+        assert_eq!(rows.next(), None);
     }
 }
