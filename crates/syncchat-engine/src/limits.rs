@@ -16,6 +16,11 @@ pub const WRITE_SLICES: usize = 64;
 /// Vectored writes of one connection before the others get their turn.
 pub const WRITES_PER_TURN: usize = 16;
 
+/// Essential frames that may wait for a client whatever their size: more than it can have asked for
+/// at once ([`Config::events_at_once`](crate::Config)), as each of its requests has one answer. With
+/// more of them, and more than the limit's bytes, it is closed.
+pub const ESSENTIAL_FRAMES: usize = 128;
+
 /// Places that an empty outbound queue keeps; one that grew larger is given back.
 pub const IDLE_QUEUE_PLACES: usize = 16;
 

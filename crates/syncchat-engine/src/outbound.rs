@@ -9,10 +9,12 @@
 //!   refused too, until half of the limit is free again. What waits stays, so the application knows
 //!   what the client has and goes on with the refused frame, without a hole and without a double;
 //! - essential frames (acks, CONNECT, pings, what the application marks so) stay. Lost acks would
-//!   make clients hang, so a client that lets more than a whole `limit` of them pile up is closed.
+//!   make clients hang, so a client that lets more than a whole `limit` of them pile up is closed,
+//!   but not for [`ESSENTIAL_FRAMES`] of them: what it asked for at once may be answered at once,
+//!   however long the answers are.
 //!
-//! So no client ever holds more than twice the limit, one frame of any size aside: into an empty
-//! queue it always fits.
+//! So no client ever holds more than twice the limit, one frame of any size aside (into an empty
+//! queue it always fits), and the answers to what it asked for at once.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,7 +25,7 @@ use bytes::{Buf, Bytes};
 use syncchat_protocol::Frame;
 use tokio::io::AsyncWrite;
 
-use crate::limits::{IDLE_QUEUE_PLACES, WRITE_SLICES};
+use crate::limits::{ESSENTIAL_FRAMES, IDLE_QUEUE_PLACES, WRITE_SLICES};
 use crate::metrics;
 use crate::socket::{Class, Pushed};
 
@@ -167,11 +169,20 @@ impl Outbound {
                 self.behind = true;
                 Push::Behind
             }
-            Class::Essential if self.essential_bytes + size > self.limit && self.bytes > 0 => {
+            Class::Essential
+                if self.essential_bytes + size > self.limit
+                    && self.essential_waiting() >= ESSENTIAL_FRAMES =>
+            {
                 Push::Overflow
             }
             Class::Essential => Push::Queued,
         }
+    }
+
+    /// Essential frames that were not begun to be written; counted only where it matters.
+    fn essential_waiting(&self) -> usize {
+        let essential = |item: &&Item| item.class == Class::Essential;
+        self.queue.iter().filter(essential).count()
     }
 
     /// Into an empty queue anything fits: a frame must not be refused for ever.
@@ -538,12 +549,13 @@ mod tests {
         assert_eq!(out.bytes(), LIMIT, "the droppable ones made room");
         assert_eq!(out.push(&frame(100, 'r'), Class::Reliable), Push::Behind);
         assert!(!out.take_drained());
-        for _ in 0..10 {
+        for _ in 0..ESSENTIAL_FRAMES {
             assert_eq!(out.push(&frame(100, 'e'), Class::Essential), Push::Queued);
         }
         assert_eq!(out.push(&frame(100, 'e'), Class::Essential), Push::Overflow);
-        assert_eq!(out.bytes(), 2 * LIMIT);
-        write(&mut out, &mut kernel(LIMIT + LIMIT / 2 - 1));
+        assert_eq!(out.bytes(), LIMIT + 100 * ESSENTIAL_FRAMES);
+        let above_half = out.bytes() - LIMIT / 2;
+        write(&mut out, &mut kernel(above_half - 1));
         assert!(!out.take_drained());
         assert_eq!(out.push(&frame(100, 'r'), Class::Reliable), Push::Behind);
         write(&mut out, &mut kernel(1));
