@@ -58,7 +58,8 @@ pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringE
         fleet,
         presence,
         limiter,
-    } = syncchat_backplane::connect("local", config.rates, &config.node_id).await?;
+    } = syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
+        .await?;
 
     let identity = Arc::new(Identity::new(
         Arc::clone(&store) as _,

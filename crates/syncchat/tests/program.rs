@@ -84,8 +84,8 @@ fn what_is_unknown_or_malformed_is_named_and_nothing_is_started() {
             "--jwt-secret: must have at least 32 bytes",
         ),
         (
-            vec!["serve", "--backplane", "redis://h"],
-            "--backplane: this version knows only local",
+            vec!["serve", "--backplane", "nats://h"],
+            "--backplane: must be local, redis://",
         ),
         (
             vec!["serve", "--roles", "gateway"],

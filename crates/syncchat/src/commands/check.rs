@@ -43,7 +43,7 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         },
         Row {
             what: "backplane",
-            setting: "local".into(),
+            setting: config.backplane.to_string(),
             answer: backplane(&config).await,
         },
         Row {
@@ -125,7 +125,7 @@ async fn store(config: &Config) -> Result<String, String> {
 
 async fn backplane(config: &Config) -> Result<String, String> {
     let asked = async {
-        syncchat_backplane::connect("local", config.rates, &config.node_id)
+        syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
             .await
             .map_err(|error| error.to_string())?
             .fleet

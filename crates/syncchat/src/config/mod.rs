@@ -34,6 +34,8 @@ pub struct Config {
     pub node_id: String,
     /// Which store.
     pub store: SecretUrl,
+    /// What joins nodes into a fleet.
+    pub backplane: SecretUrl,
     /// The folder for uploads.
     pub files: PathBuf,
     /// What signs access tokens.
@@ -100,7 +102,6 @@ impl Config {
     pub fn read(sources: &Sources) -> Result<Config, ConfigError> {
         let reader = Reader { sources };
         reader.only("roles", &["all"])?;
-        reader.only("backplane", &["local"])?;
         reader.only("events", &["none"])?;
         let second_to = |most| values::duration_in("1s", most);
         let tick_to_hour = || values::duration_in("100ms", "1h");
@@ -111,6 +112,7 @@ impl Config {
                 .optional("node-id", values::node_id)?
                 .unwrap_or_else(generated_node_id),
             store: SecretUrl::new(reader.value("store", store_url)?),
+            backplane: SecretUrl::new(reader.value("backplane", backplane_url)?),
             files: reader.value("files", files_folder)?,
             signing: secrets::signing_secrets(sources, "jwt-secret", GENERATED_SECRET.into())?,
             access_ttl: reader.value("access-ttl", second_to("30d"))?,
@@ -197,6 +199,23 @@ fn store_url(text: &str) -> Parsed<String> {
     match mongodb || path.is_some_and(|path| !path.is_empty()) {
         true => Ok(text.to_owned()),
         false => Err("must be sqlite:PATH or mongodb://…".into()),
+    }
+}
+
+fn backplane_url(text: &str) -> Parsed<String> {
+    let redis = [
+        "redis://",
+        "rediss://",
+        "redis-cluster://",
+        "redis-sentinel://",
+    ]
+    .iter()
+    .any(|scheme| text.starts_with(scheme));
+    match redis || text == "local" {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "must be local, redis://…, rediss://…, redis-cluster://… or redis-sentinel://…".into(),
+        ),
     }
 }
 
@@ -291,13 +310,8 @@ mod tests {
             ("store", "sqlite:", "--store: must be"),
             (
                 "backplane",
-                "redis://h",
-                "--backplane: this version knows only local",
-            ),
-            (
-                "backplane",
-                "redis-cluster://h",
-                "--backplane: this version knows only local",
+                "nats://h",
+                "--backplane: must be local, redis://…",
             ),
             (
                 "events",
@@ -347,6 +361,7 @@ mod tests {
         let config = read(&[
             ("jwt-secret", secret),
             ("store", "mongodb://user:hunter2@localhost/db"),
+            ("backplane", "redis://user:hunter2@localhost"),
         ])
         .unwrap();
         let shown = format!("{config:?}");

@@ -118,7 +118,7 @@ pub const SETTINGS: &[Setting] = &[
             "backplane",
             "URL",
             "local",
-            "what joins nodes into a fleet; this version knows `local`: one node",
+            "what joins nodes into a fleet: `local`, one node; or redis://…, rediss://…, redis-cluster://…, redis-sentinel://…",
         ),
     ),
     secret(
