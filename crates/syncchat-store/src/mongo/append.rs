@@ -94,13 +94,8 @@ async fn try_once(store: &MongoStore, appends: &[(usize, &Append)]) -> StoreResu
 
 async fn commit(store: &MongoStore, appends: &[(usize, &Append)]) -> Result<(), Failure> {
     let mut session = transaction::begin(&store.client).await?;
-    match write(store, &mut session, appends).await {
-        Ok(()) => transaction::commit(&mut session).await,
-        Err(failure) => {
-            transaction::abort(&mut session).await;
-            Err(failure)
-        }
-    }
+    write(store, &mut session, appends).await?;
+    transaction::commit(&mut session).await
 }
 
 async fn write(
@@ -125,6 +120,7 @@ async fn write(
         .session(&mut *session)
         .await?;
     if matched(&reply)? != expected {
+        transaction::abort(session).await;
         return Err(Failure::Conflict);
     }
     let messages = appends.iter().flat_map(|(_, append)| &append.messages);

@@ -105,24 +105,17 @@ async fn insert(
         .iter()
         .map(|user| MemberRecord::fresh(new.id, *user));
     let mut session = transaction::begin(&store.client).await?;
-    let written = async {
-        store
-            .conversations
-            .insert_one(&record)
-            .session(&mut session)
-            .await?;
-        store
-            .members
-            .insert_many(members)
-            .session(&mut session)
-            .await?;
-        transaction::commit(&mut session).await
-    }
-    .await;
-    if let Err(failure) = written {
-        transaction::abort(&mut session).await;
-        return Err(failure);
-    }
+    store
+        .conversations
+        .insert_one(&record)
+        .session(&mut session)
+        .await?;
+    store
+        .members
+        .insert_many(members)
+        .session(&mut session)
+        .await?;
+    transaction::commit(&mut session).await?;
     Ok(CreatedConversation::New(Conversation::try_from(record)?))
 }
 

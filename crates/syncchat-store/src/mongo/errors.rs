@@ -32,9 +32,11 @@ pub(super) fn is_duplicate(error: &Error) -> bool {
     }
 }
 
-/// Whether the transaction is undone and the same one may succeed now.
+/// Whether the transaction is undone and the same one may succeed now. If no server was found,
+/// which the driver labels so too, it may not: that has been waited for already.
 pub(super) fn is_transient(error: &Error) -> bool {
     error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        && !matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. })
 }
 
 /// How many documents the answer to a write command says it found; an error if one of its

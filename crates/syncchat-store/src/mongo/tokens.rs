@@ -57,16 +57,12 @@ pub(super) async fn rotate(
     // Of two who present the same token at once, one meets the other and finds it used.
     transaction::until_free(async || {
         let mut session = transaction::begin(&store.client).await?;
-        let rotated = match rotate_once(store, &mut session, hash, next, now).await {
-            Ok(Rotation::Unknown) => Ok(Rotation::Unknown),
-            Ok(rotation) => {
-                let committed = transaction::commit(&mut session).await;
-                return committed.map(|()| rotation);
-            }
-            Err(failure) => Err(failure),
-        };
-        transaction::abort(&mut session).await;
-        rotated
+        let rotation = rotate_once(store, &mut session, hash, next, now).await?;
+        match rotation {
+            Rotation::Unknown => transaction::abort(&mut session).await,
+            _ => transaction::commit(&mut session).await?,
+        }
+        Ok(rotation)
     })
     .await
 }

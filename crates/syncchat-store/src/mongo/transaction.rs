@@ -38,8 +38,8 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Every write in it is durable once [`commit`] says so. A session that is dropped before is
-/// aborted by the driver.
+/// Every write in it is durable once [`commit`] says so. One that is dropped before is aborted by
+/// the driver, which does not make the caller wait for a server that is gone.
 pub(super) async fn begin(client: &Client) -> Result<ClientSession, Failure> {
     let mut session = client.start_session().await?;
     session
@@ -80,8 +80,8 @@ pub(super) async fn commit(session: &mut ClientSession) -> Result<(), Failure> {
     }
 }
 
-/// Ends the transaction so that nobody runs into it any more. That it fails does not matter: the
-/// server aborts it then, or has already.
+/// Ends a transaction that did not fail, so that the next try does not run into it. That this
+/// fails does not matter: the server aborts it then, or has already.
 pub(super) async fn abort(session: &mut ClientSession) {
     if let Err(error) = session.abort_transaction().await {
         tracing::debug!(%error, "transaction not aborted");

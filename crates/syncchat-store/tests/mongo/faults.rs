@@ -14,6 +14,8 @@ use crate::support::Mongod;
 
 /// What a call may take at most, its own bound and some for a busy machine.
 const BOUND: Duration = Duration::from_secs(8);
+/// What a call may take that finds nobody at the address, on a busy machine.
+const DEAD_BOUND: Duration = Duration::from_millis(3_900);
 /// How soon all must be well again.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -24,11 +26,11 @@ async fn world(mongod: &Mongod) -> World {
 }
 
 /// A call that must fail, and soon.
-async fn fails_in_time<T>(call: impl Future<Output = Result<T, StoreError>>) {
+async fn fails_within<T>(bound: Duration, call: impl Future<Output = Result<T, StoreError>>) {
     let begun = Instant::now();
     let result = call.await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))));
-    assert!(begun.elapsed() < BOUND, "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < bound, "took {:?}", begun.elapsed());
 }
 
 async fn until_it_answers(store: &Arc<dyn Store>) {
@@ -55,11 +57,12 @@ async fn a_dead_or_frozen_server_is_unavailable_and_heals() {
         } else {
             mongod.kill()
         }
+        let bound = if frozen { BOUND } else { DEAD_BOUND };
         let ((), (), (), ()) = tokio::join!(
-            fails_in_time(store.append(vec![append.clone()])),
-            fails_in_time(store.heads(&ids)),
-            fails_in_time(store.check()),
-            fails_in_time(store.account_by_login("anna")),
+            fails_within(bound, store.append(vec![append.clone()])),
+            fails_within(bound, store.heads(&ids)),
+            fails_within(bound, store.check()),
+            fails_within(bound, store.account_by_login("anna")),
         );
         if frozen {
             mongod.thaw()
@@ -75,9 +78,9 @@ async fn a_dead_or_frozen_server_is_unavailable_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+async fn nothing_acknowledged_is_lost_when_the_server_dies_or_steps_down() {
     const SENDERS: usize = 8;
-    const KILLS: usize = 4;
+    const FAULTS: usize = 6;
     let mongod = Mongod::start().await;
     let world = world(&mongod).await;
     let user = UserId::generate();
@@ -89,10 +92,14 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
             tokio::spawn(async move { send_until(&world, &stop, &ids, user, sender).await })
         })
         .collect();
-    for kill in 0..KILLS {
-        tokio::time::sleep(Duration::from_millis(200 + 170 * kill as u64)).await;
-        mongod.kill();
-        mongod.restart();
+    for fault in 0..FAULTS {
+        tokio::time::sleep(Duration::from_millis(200 + 170 * fault as u64)).await;
+        if fault % 2 == 0 {
+            mongod.kill();
+            mongod.restart();
+        } else {
+            mongod.step_down().await;
+        }
         until_it_answers(&world.store).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -100,12 +107,8 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     for sender in senders {
         acknowledged.extend(sender.await.unwrap());
     }
-    assert!(
-        acknowledged.len() > SENDERS * KILLS,
-        "{}",
-        acknowledged.len()
-    );
-    println!("{} acknowledged over {KILLS} kills", acknowledged.len());
+    println!("{} acknowledged over {FAULTS} faults", acknowledged.len());
+    assert!(acknowledged.len() >= 2 * SENDERS);
 
     let mut stored = Vec::new();
     for id in ids {

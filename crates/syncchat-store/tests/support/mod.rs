@@ -102,6 +102,13 @@ impl Mongod {
         self.order("start");
     }
 
+    /// Makes it give up being primary, until it elects itself again a second later.
+    pub(crate) async fn step_down(&self) {
+        let order = doc! { "replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": true };
+        // It may close the connection instead of answering.
+        let _ = self.database("admin").await.run_command(order).await;
+    }
+
     /// SIGSTOP: connections stay, nothing answers.
     pub(crate) fn freeze(&self) {
         self.order("stop");
