@@ -105,8 +105,8 @@ impl<P: Protocol> Driver<P> {
     /// One turn of an open session.
     fn turn(&mut self, cx: &mut Context<'_>) {
         let turn = self.core.session.turn(cx);
-        if turn.sweep {
-            self.core.connection.sweep();
+        if let Some(sweep) = turn.sweep {
+            self.core.connection.sweep(sweep);
         }
         if let Some(post) = turn.post {
             self.post = Some(Box::new(post));
@@ -118,14 +118,14 @@ impl<P: Protocol> Driver<P> {
         self.take_post();
         let was_full = self.read(cx) || self.post.is_some();
         self.core.drive(cx);
-        if was_full && !self.core.connection.is_full() {
-            // The events that were in the way have ended within this turn.
-            cx.waker().wake_by_ref();
-        }
         self.look_at_clock();
         if !self.write(cx) {
             let session = &self.core.session;
             session.end(DisconnectReason::TransportClose, Farewell::Abort);
+        }
+        if was_full && !self.core.is_full() {
+            // What was in the way has gone within this turn.
+            cx.waker().wake_by_ref();
         }
         let settled = self.settle();
         if settled.drained {
@@ -157,7 +157,7 @@ impl<P: Protocol> Driver<P> {
         let Some(mut post) = self.post.take() else {
             return;
         };
-        while !self.core.connection.is_full() {
+        while !self.core.is_full() {
             let Some(packet) = post.next() else {
                 self.core.publish_expiry();
                 return post.finish(Done::All);
@@ -186,14 +186,14 @@ impl<P: Protocol> Driver<P> {
         };
         let max = core.session.config.max_payload;
         for _ in 0..READS_PER_TURN {
-            if core.connection.is_full() {
+            if core.is_full() {
                 return true;
             }
             let read = stream.poll_read(cx, max, &mut |message| core.message(message));
             let (reason, farewell) = match read {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(Read::Some)) => continue,
-                Poll::Ready(Ok(Read::Stopped)) => return core.connection.is_full(),
+                Poll::Ready(Ok(Read::Stopped)) => return true,
                 Poll::Ready(Ok(Read::End)) => (DisconnectReason::TransportClose, Farewell::Abort),
                 Poll::Ready(Err(ReadError::Io)) => {
                     (DisconnectReason::TransportError, Farewell::Abort)
@@ -415,6 +415,11 @@ impl<C: Connection> Core<C> {
         }
     }
 
+    /// Whether nothing more is to be taken for now.
+    fn is_full(&self) -> bool {
+        self.connection.is_full() || self.session.is_stopped()
+    }
+
     /// Polls are refused in time, whatever this task is doing then.
     fn publish_expiry(&self) {
         self.session
@@ -450,7 +455,7 @@ impl<C: Connection> Core<C> {
                 return ControlFlow::Break(());
             }
         }
-        match self.connection.is_full() || self.session.is_ended() {
+        match self.is_full() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }

@@ -11,7 +11,7 @@
 //! - essential frames (acks, CONNECT, pings, what the application marks so) stay. Lost acks would
 //!   make clients hang, so a client that lets more than a whole `limit` of them pile up is closed,
 //!   but not for [`ESSENTIAL_FRAMES`] of them: what it asked for at once may be answered at once,
-//!   however long the answers are.
+//!   however long the answers are. Beyond the limit its next requests are not read.
 //!
 //! So no client ever holds more than twice the limit, one frame of any size aside (into an empty
 //! queue it always fits), and the answers to what it asked for at once.
@@ -177,6 +177,11 @@ impl Outbound {
             }
             Class::Essential => Push::Queued,
         }
+    }
+
+    /// Whether the client leaves a whole limit of answers untaken: it is not read until it has.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.essential_bytes > self.limit
     }
 
     /// Essential frames that were not begun to be written; counted only where it matters.

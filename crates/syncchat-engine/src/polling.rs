@@ -27,6 +27,8 @@ pub(crate) struct Polling {
     /// When the session is dead unless its client is heard of.
     pub(crate) expires: Instant,
     waiting: Option<Waiting>,
+    /// The poll that was told to take what waits, and has not yet.
+    taking: Option<u32>,
     polls: u32,
     /// Answers with packets in them that are on their way to the connection.
     in_flight: u32,
@@ -105,6 +107,7 @@ impl Polling {
         Polling {
             expires,
             waiting: None,
+            taking: None,
             polls: 0,
             in_flight: 0,
             posting: None,
@@ -126,11 +129,22 @@ impl Polling {
     }
 
     fn release(&mut self, release: Release) -> bool {
-        match self.waiting.take() {
-            // Who dropped the receiver has noticed by itself.
-            Some(waiting) => waiting.release.send(release).is_ok(),
-            None => false,
+        let Some(Waiting {
+            poll,
+            release: waiting,
+        }) = self.waiting.take()
+        else {
+            return false;
+        };
+        if matches!(release, Release::Take) {
+            self.taking = Some(poll);
         }
+        waiting.send(release).is_ok()
+    }
+
+    /// Whether a poll is about to take what waits: it shall find it, whatever happens meanwhile.
+    pub(crate) fn is_taking(&self) -> bool {
+        self.taking.is_some()
     }
 
     /// The session ends: whoever waits hears of it. Returns whether a poll was told.
@@ -233,6 +247,9 @@ impl Shared {
 
     /// Everything for a poll: what waits, and the goodbye if it is over.
     fn take(&mut self) -> Answer {
+        if let Some(polling) = &mut self.polling {
+            polling.taking = None;
+        }
         if self.transport == Transport::WebSocket {
             return Answer::say(Frame::noop());
         }
@@ -260,18 +277,18 @@ impl Shared {
         }
     }
 
-    /// The poll's future is gone without an answer.
+    /// The future of a poll is gone. If it was not answered, its client is gone too.
     fn abort_poll(&mut self, poll: u32) {
-        let is_waiting = |polling: &Polling| {
-            polling
-                .waiting
-                .as_ref()
-                .is_some_and(|waiting| waiting.poll == poll)
+        let Some(polling) = &mut self.polling else {
+            return;
         };
-        if self.polling.as_deref().is_some_and(is_waiting) {
-            if let Some(polling) = &mut self.polling {
-                polling.waiting = None;
-            }
+        let is_waiting = polling
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.poll == poll);
+        if is_waiting || polling.taking == Some(poll) {
+            polling.waiting = None;
+            polling.taking = None;
             self.end(DisconnectReason::TransportClose, Farewell::Abort);
         }
     }

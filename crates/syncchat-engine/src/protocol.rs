@@ -10,7 +10,7 @@ use syncchat_protocol::DecodeError;
 use tokio::time::Instant;
 
 use crate::handler::{DisconnectReason, Handshake, Refusal};
-use crate::session::Session;
+use crate::session::{Session, Sweep};
 
 /// One for a whole server.
 pub trait Protocol: Send + Sync + Sized + 'static {
@@ -64,7 +64,9 @@ pub trait Connection: Send + Unpin + 'static {
     }
 
     /// Someone called [`Session::request_sweep`].
-    fn sweep(&mut self) {}
+    fn sweep(&mut self, sweep: Sweep) {
+        let _ = sweep;
+    }
 
     /// A queue that was behind is empty.
     fn drained(&mut self) {}

@@ -64,7 +64,16 @@ pub(crate) struct Shared {
     driver: Option<Waker>,
     /// The task knows already that there is something to do.
     woken: bool,
-    sweep: bool,
+    sweep: Option<Sweep>,
+}
+
+/// What a connection is asked to look after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sweep {
+    /// Sockets that the application has disconnected.
+    Leaving,
+    /// All sockets: they are to be disconnected, and then the session closed.
+    Everyone,
 }
 
 /// How a session ends.
@@ -99,7 +108,7 @@ impl Farewell {
 /// What a session's task has to look at in its turn.
 #[derive(Default)]
 pub(crate) struct Turn {
-    pub(crate) sweep: bool,
+    pub(crate) sweep: Option<Sweep>,
     pub(crate) post: Option<Post>,
     pub(crate) handover: Option<Stream>,
 }
@@ -143,7 +152,7 @@ impl Session {
                 end: None,
                 driver: None,
                 woken: false,
-                sweep: false,
+                sweep: None,
             }),
         }
     }
@@ -187,10 +196,17 @@ impl Session {
     }
 
     /// Has [`Connection::sweep`](crate::protocol::Connection::sweep) called.
-    pub fn request_sweep(&self) {
+    pub fn request_sweep(&self, sweep: Sweep) {
         let mut shared = self.shared.lock();
-        shared.sweep = true;
+        shared.sweep = shared.sweep.max(Some(sweep));
         shared.wake();
+    }
+
+    /// Whether no more of the client's messages are to be taken for now: the session is over, or
+    /// its client does not take the answers to what it asked before.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let shared = self.shared.lock();
+        shared.end.is_some() || shared.out.is_choked()
     }
 
     pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, Shared> {
@@ -237,7 +253,7 @@ impl Session {
             shared.driver = Some(cx.waker().clone());
         }
         let mut turn = Turn {
-            sweep: std::mem::take(&mut shared.sweep),
+            sweep: shared.sweep.take(),
             ..Turn::default()
         };
         let base64 = self.base64;
@@ -259,7 +275,7 @@ impl Session {
             .as_ref()
             .is_some_and(|polling| polling.holds_packets());
         let is_writable = shared.transport == Transport::WebSocket && !is_blocked && !is_held;
-        let again = shared.sweep
+        let again = shared.sweep.is_some()
             || (is_writable && !shared.out.is_empty())
             || shared
                 .polling
@@ -309,7 +325,13 @@ impl Session {
     /// Gives back what waits: nobody will take it.
     pub(crate) fn forget_queue(&self) {
         let mut shared = self.shared.lock();
-        shared.out.forget();
+        if !shared
+            .polling
+            .as_ref()
+            .is_some_and(|polling| polling.is_taking())
+        {
+            shared.out.forget();
+        }
         shared.driver = None;
     }
 }

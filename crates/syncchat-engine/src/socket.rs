@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::handler::{AckArgs, DisconnectReason, Handler, Handshake};
 use crate::id::Id;
-use crate::session::Session;
+use crate::session::{Session, Sweep};
 
 /// What becomes of a frame when its client reads too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +217,7 @@ impl<H: Handler> Socket<H> {
         if let Ok(frame) = Frame::disconnect(&self.inner.namespace) {
             let _ = self.inner.session.send(&frame, Class::Essential);
         }
-        self.inner.session.request_sweep();
+        self.inner.session.request_sweep(Sweep::Leaving);
     }
 
     /// Ends the connection, all namespaces of it, once what waits is written: official clients
@@ -226,10 +226,11 @@ impl<H: Handler> Socket<H> {
         self.inner.session.close(reason);
     }
 
-    /// Sends DISCONNECT, then ends the connection: official clients stay away.
+    /// Sends DISCONNECT, to the session's other sockets too, then ends the connection: official
+    /// clients stay away.
     pub fn kick(&self) {
         self.disconnect();
-        self.close(DisconnectReason::ServerDisconnect);
+        self.inner.session.request_sweep(Sweep::Everyone);
     }
 
     /// Whether it has neither left nor is about to.

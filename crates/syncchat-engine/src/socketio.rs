@@ -21,7 +21,7 @@ use crate::handler::{AckArgs, ConnectError, DisconnectReason, Event, Handler, Ha
 use crate::id::Id;
 use crate::limits::{ATTACHMENTS_WAIT, CONNECT_GRACE};
 use crate::protocol::{Connection, Invalid, Protocol};
-use crate::session::Session;
+use crate::session::{Session, Sweep};
 use crate::socket::{Class, Socket};
 
 /// Socket.IO, with an application on it.
@@ -158,15 +158,22 @@ impl<H: Handler> Connection for Namespaces<H> {
         self.events.is_some()
     }
 
-    fn sweep(&mut self) {
+    fn sweep(&mut self, sweep: Sweep) {
         for member in &mut self.members {
-            if let Member::Joined(socket) = member
-                && socket.is_leaving()
-            {
+            let Member::Joined(socket) = member else {
+                continue;
+            };
+            if sweep == Sweep::Everyone {
+                socket.disconnect();
+            }
+            if socket.is_leaving() {
                 let socket = socket.clone();
                 *member = Member::Left(socket.namespace().to_owned().into());
                 self.app.leave(&socket, DisconnectReason::ServerDisconnect);
             }
+        }
+        if sweep == Sweep::Everyone {
+            self.session.close(DisconnectReason::ServerDisconnect);
         }
     }
 

@@ -94,6 +94,7 @@ impl Handler for App {
                 emit(socket, &head.args(&args, &attachments).unwrap());
                 Some(AckArgs { args, attachments })
             }
+            "ack" => Some(AckArgs { args, attachments }),
             "wait" => {
                 self.log.lock().push(format!("wait {}", args[0].get()));
                 let waiting = 1 + self.waiting.fetch_add(1, Ordering::SeqCst);

@@ -222,3 +222,38 @@ async fn what_waits_can_be_cleared() {
     let _ = socket.emit(&Frame::event("new", &2).unwrap(), Class::Reliable);
     assert_eq!(poller.poll().await.body, "42[\"kept\",1]\x1e42[\"new\",2]");
 }
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_not_read_until_it_does() {
+    let served = serve(Config {
+        events_at_once: 4,
+        ..config()
+    })
+    .await;
+    let poller = Poller::connect(served.address).await;
+    let long = "x".repeat(90_000);
+    let events: Vec<String> = (0..12)
+        .map(|i| format!(r#"42{i}["ack","{long}"]"#))
+        .collect();
+    let posting = tokio::spawn({
+        let poller = poller.clone();
+        async move {
+            for event in events {
+                assert_eq!(poller.post(&event).await.body, "ok");
+            }
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!posting.is_finished());
+    let queued = served.socket().await.queued_bytes();
+    assert!((LIMIT..LIMIT + 2 * 91_000).contains(&queued), "{queued}");
+    let mut acks = 0;
+    while acks < 12 {
+        let body = poller.poll().await.body;
+        acks += body
+            .split('\x1e')
+            .filter(|packet| packet.starts_with("43"))
+            .count();
+    }
+    posting.await.unwrap();
+}

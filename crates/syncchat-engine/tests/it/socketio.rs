@@ -259,3 +259,16 @@ async fn a_panic_in_an_event_ends_only_its_session() {
     assert_eq!(other.next().await, text(r#"42["echo"]"#));
     served.told("disconnected transport_error").await;
 }
+
+#[tokio::test]
+async fn a_kick_leaves_every_namespace_before_the_end() {
+    let served = serve(Config::default()).await;
+    let mut ws = Ws::connect(served.address).await;
+    ws.text("40/other").await;
+    ws.next().await;
+    ws.text(r#"42["kick"]"#).await;
+    assert_eq!(ws.next().await, text("41"));
+    assert_eq!(ws.next().await, text("41/other,"));
+    assert_eq!(ws.closed().await, Some(None));
+    assert_eq!(served.count("disconnected server_disconnect"), 2);
+}
