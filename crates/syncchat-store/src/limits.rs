@@ -58,7 +58,7 @@ pub(crate) const MIGRATION_BATCH: usize = 500;
 /// Conversations that a migration works on at the same time.
 pub(crate) const MIGRATION_CONVERSATIONS_MAX: usize = 8;
 
-/// Notes about single documents that a migration gives back. The log has all of them.
+/// Notes about single documents that a migration gives back. More are logged only.
 pub(crate) const MIGRATION_NOTES_MAX: usize = 50;
 
 /// Members looked at to find contacts. People beyond it are not found.

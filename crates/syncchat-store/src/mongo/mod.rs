@@ -65,6 +65,10 @@ impl MongoStore {
     /// Reads the address. No server is asked yet.
     pub(crate) async fn open(url: &str) -> Result<MongoStore, OpenError> {
         describe(KIND);
+        metrics::describe_counter!(
+            "syncchat_mongodb_conflicts_total",
+            "transactions that met another one and were tried again"
+        );
         let (client, database) = connect::connect(url).await?;
         Ok(MongoStore {
             users: database.collection("users"),

@@ -54,6 +54,10 @@ impl SqliteStore {
     /// Opens or makes the file, and brings its tables to this release's version.
     pub(crate) async fn open(path: PathBuf) -> Result<SqliteStore, OpenError> {
         describe(KIND);
+        metrics::describe_histogram!(
+            "syncchat_sqlite_group_writes",
+            "writes that shared one sync of the disk"
+        );
         let opened = tokio::task::spawn_blocking(move || open_blocking(&path));
         opened.await.map_err(|_| {
             OpenError::Store(StoreError::Unavailable("opening was interrupted".into()))

@@ -38,7 +38,8 @@ const ORDER_INDEX: &str = "takeover_order";
 /// Makes what is missing; twice changes nothing.
 pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
     let mut report = Report::default();
-    refuse_newer(store).await?;
+    // Bounded, unlike the rest: a server that does not answer is seen here.
+    super::call("migrate", refuse_newer(store)).await?;
     indexes::make(store, indexes::before_takeover(), &mut report).await?;
     users::take_over(store, &mut report).await?;
     if version(store).await?.is_none() || has_older_conversations(store).await? {

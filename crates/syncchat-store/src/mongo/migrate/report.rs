@@ -12,16 +12,16 @@ pub(in super::super) struct Report {
 impl Report {
     /// Something was done.
     pub(in super::super) fn did(&mut self, line: String) {
-        tracing::info!("{line}");
         self.lines.push(line);
     }
 
-    /// Something about one document needs to be known. The log has all of them.
+    /// Something about one document needs to be known. What is more than the bound is logged.
     pub(super) fn note(&mut self, line: String) {
-        tracing::warn!("{line}");
         self.notes += 1;
         if self.notes <= MIGRATION_NOTES_MAX {
             self.lines.push(line);
+        } else {
+            tracing::warn!(%line, "migration note");
         }
     }
 

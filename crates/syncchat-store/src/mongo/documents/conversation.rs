@@ -1,0 +1,125 @@
+//! Conversations and their members.
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Binary, DateTime};
+use serde::{Deserialize, Serialize};
+use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, SeqSpans, UserId};
+use syncchat_core::ports::store::{Cursors, StoreError};
+
+use super::{Id, count, int, timestamp};
+use crate::mongo::errors::damaged;
+
+/// `lastMessage` is written for others who read the database, and not read here.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mongo) struct ConversationRecord {
+    #[serde(rename = "_id")]
+    pub(in crate::mongo) id: ObjectId,
+    #[serde(rename = "type", default)]
+    pub(in crate::mongo) kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) title: Option<String>,
+    #[serde(default)]
+    pub(in crate::mongo) participants: Vec<ObjectId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) pair_key: Option<Binary>,
+    pub(in crate::mongo) last_seq: i64,
+    #[serde(default)]
+    pub(in crate::mongo) last_ordinal: i64,
+    pub(in crate::mongo) created_at: DateTime,
+    pub(in crate::mongo) updated_at: DateTime,
+}
+
+impl TryFrom<ConversationRecord> for Conversation {
+    type Error = StoreError;
+
+    fn try_from(record: ConversationRecord) -> Result<Conversation, StoreError> {
+        let mut participants: Vec<_> = record
+            .participants
+            .iter()
+            .map(|id| UserId::from_bytes(id.bytes()))
+            .collect();
+        participants.sort_unstable();
+        participants.dedup();
+        Ok(Conversation {
+            id: ConversationId::from_bytes(record.id.bytes()),
+            kind: ConversationKind::parse(&record.kind)
+                .ok_or_else(|| damaged("conversations.type"))?,
+            title: record.title,
+            participants,
+            last_seq: count(record.last_seq),
+            last_ordinal: count(record.last_ordinal),
+            created_at: timestamp(record.created_at),
+            updated_at: timestamp(record.updated_at),
+        })
+    }
+}
+
+/// The part of a conversation that changes with each message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mongo) struct HeadRecord {
+    #[serde(rename = "_id")]
+    pub(in crate::mongo) id: ObjectId,
+    pub(in crate::mongo) last_seq: i64,
+    #[serde(default)]
+    pub(in crate::mongo) last_ordinal: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mongo) struct MemberRecord {
+    pub(in crate::mongo) conversation_id: ObjectId,
+    pub(in crate::mongo) user_id: ObjectId,
+    pub(in crate::mongo) spans: Vec<SpanRecord>,
+    /// Whether the last span is; kept beside it for queries.
+    pub(in crate::mongo) open: bool,
+    pub(in crate::mongo) read_seq: i64,
+    /// The ordinal of message `readSeq`.
+    pub(in crate::mongo) read_ordinal: i64,
+    pub(in crate::mongo) delivered_seq: i64,
+}
+
+impl MemberRecord {
+    /// Somebody who sees everything and has read nothing.
+    pub(in crate::mongo) fn fresh(conversation: ConversationId, user: UserId) -> MemberRecord {
+        MemberRecord {
+            conversation_id: conversation.oid(),
+            user_id: user.oid(),
+            spans: span_records(&SeqSpans::all()),
+            open: true,
+            read_seq: 0,
+            read_ordinal: 0,
+            delivered_seq: 0,
+        }
+    }
+
+    pub(in crate::mongo) fn seq_spans(&self) -> SeqSpans {
+        let part = |span: &SpanRecord| (count(span.first), span.last.map(count));
+        SeqSpans::from_parts(self.spans.iter().map(part).collect())
+    }
+
+    pub(in crate::mongo) fn cursors(&self) -> Cursors {
+        Cursors {
+            user: UserId::from_bytes(self.user_id.bytes()),
+            read_seq: count(self.read_seq),
+            delivered_seq: count(self.delivered_seq),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::mongo) struct SpanRecord {
+    pub(in crate::mongo) first: i64,
+    /// Absent while open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) last: Option<i64>,
+}
+
+pub(in crate::mongo) fn span_records(spans: &SeqSpans) -> Vec<SpanRecord> {
+    let record = |&(first, last): &(Seq, Option<Seq>)| SpanRecord {
+        first: int(first),
+        last: last.map(int),
+    };
+    spans.parts().iter().map(record).collect()
+}
