@@ -43,6 +43,7 @@ pub mod socket;
 pub mod socketio;
 
 mod answer;
+mod compression;
 mod driver;
 mod heartbeat;
 mod id;

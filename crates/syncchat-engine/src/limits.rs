@@ -58,6 +58,13 @@ pub const ATTACHMENTS_WAIT: Duration = Duration::from_secs(30);
 /// stopped does not blame its clients.
 pub const LATE_PING: Duration = Duration::from_millis(20);
 
+/// Bytes of a poll's answer from which it pays to compress it: it fills more than one packet.
+pub const COMPRESSED_BYTES_MIN: usize = 1024;
+
+/// Bytes of a poll's answer that are compressed at most, as a thread is busy with it meanwhile: some
+/// milliseconds.
+pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes of a request's query.
 pub const QUERY_BYTES: usize = 8 * 1024;
 

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::answer::{self, Body, PollBody};
+use crate::compression;
 use crate::handler::DisconnectReason;
 use crate::limits::{CLOSING_POLL_WAIT, UPGRADING_POLL_HOLD};
 use crate::session::{End, Farewell, Session, Shared, Transport};
@@ -346,7 +347,7 @@ impl Shared {
 }
 
 /// Answers a GET of a session.
-pub(crate) async fn get(session: &Arc<Session>) -> Response<Body> {
+pub(crate) async fn get(session: &Arc<Session>, headers: &HeaderMap) -> Response<Body> {
     let begun = session.lock().begin_poll(Instant::now());
     let answer = match begun {
         Begun::Now(answer) => answer,
@@ -359,7 +360,14 @@ pub(crate) async fn get(session: &Arc<Session>) -> Response<Body> {
         } => wait(PollGuard { session, poll }, release, is_upgrading).await,
     };
     let session = answer.is_taken.then(|| Arc::clone(session));
-    answer::payload(PollBody::new(encode_payload(&answer.frames), session))
+    let (body, encoding) = compression::encode(encode_payload(&answer.frames), headers);
+    let mut response = answer::payload(PollBody::new(body, session));
+    if let Some(encoding) = encoding {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, encoding);
+    }
+    response
 }
 
 async fn wait(

@@ -138,7 +138,7 @@ impl<P: Protocol> Inner<P> {
         if let Some(sid) = query::get(&query, "sid").filter(|sid| !sid.is_empty()) {
             return match self.find(sid, transport, &query) {
                 Ok(session) => match parts.method {
-                    Method::GET => polling::get(&session).await,
+                    Method::GET => polling::get(&session, &parts.headers).await,
                     Method::POST => polling::post(&session, &parts.headers, body).await,
                     _ => answer::empty(StatusCode::METHOD_NOT_ALLOWED),
                 },
@@ -190,7 +190,7 @@ impl<P: Protocol> Inner<P> {
             Ok(accepted) => accepted,
             Err(refused) => {
                 metrics::handshake(transport.as_str(), "bad_request");
-                return refused;
+                return *refused;
             }
         };
         if let Some(sid) = query::get(&query, "sid").filter(|sid| !sid.is_empty()) {

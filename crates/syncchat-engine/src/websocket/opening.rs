@@ -35,8 +35,11 @@ pub(crate) fn prepare<B>(request: &mut Request<B>) -> Opening {
 }
 
 /// The 101, or why not.
-pub(crate) fn accept(parts: &request::Parts) -> Result<Response<Body>, Response<Body>> {
-    let bad = || answer::refused_upgrade(StatusCode::BAD_REQUEST, "Bad request");
+pub(crate) fn accept(parts: &request::Parts) -> Result<Response<Body>, Box<Response<Body>>> {
+    let bad = || {
+        let refused = answer::refused_upgrade(StatusCode::BAD_REQUEST, "Bad request");
+        Box::new(refused)
+    };
     let headers = &parts.headers;
     if parts.method != Method::GET
         || parts.version < Version::HTTP_11
@@ -49,7 +52,7 @@ pub(crate) fn accept(parts: &request::Parts) -> Result<Response<Body>, Response<
         response
             .headers_mut()
             .insert(header::SEC_WEBSOCKET_VERSION, VERSION);
-        return Err(response);
+        return Err(Box::new(response));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(bad)?;
     if STANDARD.decode(key.as_bytes()).map_or(0, |key| key.len()) != KEY_BYTES {
