@@ -166,7 +166,7 @@ fn binary() -> PathBuf {
     };
     assert!(
         path.is_file(),
-        "{} is missing: run `make services`, or name a mongod in SYNCCHAT_TEST_MONGOD",
+        "{} is missing: run tests/services.sh, or name a mongod in SYNCCHAT_TEST_MONGOD",
         path.display()
     );
     path
