@@ -10,7 +10,6 @@
 
 mod costs;
 mod faults;
-#[path = "../support/mod.rs"]
 mod support;
 mod takeover;
 
