@@ -13,27 +13,27 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use syncchat_protocol::engineio::Packet;
-use syncchat_protocol::{DecodeError, Frame, websocket};
+use syncchat_protocol::{Frame, websocket};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
 use crate::handler::DisconnectReason;
 use crate::heartbeat::{Beat, Heartbeat, earlier};
+use crate::inbound::Inbound;
 use crate::limits::{
     CLOSE_ANSWER_WAIT, CLOSE_WRITE_WAIT, GOODBYE_POLL_WAIT, READS_PER_TURN, WRITES_PER_TURN,
 };
 use crate::metrics;
 use crate::polling::{Done, Post};
-use crate::protocol::{Connection, Framing, Invalid, Protocol};
+use crate::protocol::{Connection, Protocol};
 use crate::session::{End, Farewell, Session, Settled};
 use crate::sessions::Seat;
 use crate::socket::Class;
-use crate::websocket::reader::Message;
 use crate::websocket::{Read, ReadError, Stream};
 
 /// The future of a session's task.
 pub(crate) struct Driver<P: Protocol> {
-    core: Core<P::Connection>,
+    inbound: Inbound<P::Connection>,
     stream: Option<Stream>,
     /// A POST that could not be taken at once.
     post: Option<Box<Post>>,
@@ -47,14 +47,6 @@ pub(crate) struct Driver<P: Protocol> {
     seat: Option<Seat>,
 }
 
-/// What it takes to understand a packet.
-struct Core<C> {
-    session: Arc<Session>,
-    connection: C,
-    heartbeat: Heartbeat,
-    framing: Framing,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -63,7 +55,8 @@ enum Phase {
         until: Instant,
         awaits_answer: bool,
     },
-    /// The client's close frame is awaited.
+    /// Our side of the connection is shut; the client is to end its own, so that our last frame is
+    /// not lost to a reset.
     Discarding {
         until: Instant,
     },
@@ -85,7 +78,7 @@ impl<P: Protocol> Driver<P> {
     ) -> Driver<P> {
         let timer_at = heartbeat.deadline();
         Driver {
-            core: Core {
+            inbound: Inbound {
                 session,
                 connection,
                 heartbeat,
@@ -104,9 +97,9 @@ impl<P: Protocol> Driver<P> {
 
     /// One turn of an open session.
     fn turn(&mut self, cx: &mut Context<'_>) {
-        let turn = self.core.session.turn(cx);
+        let turn = self.inbound.session.turn(cx);
         if let Some(sweep) = turn.sweep {
-            self.core.connection.sweep(sweep);
+            self.inbound.connection.sweep(sweep);
         }
         if let Some(post) = turn.post {
             self.post = Some(Box::new(post));
@@ -114,22 +107,22 @@ impl<P: Protocol> Driver<P> {
         if let Some(stream) = turn.handover {
             self.stream = Some(stream);
         }
-        self.core.drive(cx);
+        self.inbound.drive(cx);
         self.take_post();
         let was_full = self.read(cx) || self.post.is_some();
-        self.core.drive(cx);
+        self.inbound.drive(cx);
         self.look_at_clock();
         if !self.write(cx) {
-            let session = &self.core.session;
+            let session = &self.inbound.session;
             session.end(DisconnectReason::TransportClose, Farewell::Abort);
         }
-        if was_full && !self.core.is_full() {
+        if was_full && !self.inbound.is_full() {
             // What was in the way has gone within this turn.
             cx.waker().wake_by_ref();
         }
         let settled = self.settle();
         if settled.drained {
-            self.core.connection.drained();
+            self.inbound.connection.drained();
         }
         if settled.again {
             cx.waker().wake_by_ref();
@@ -140,7 +133,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn settle(&mut self) -> Settled {
-        let settled = self.core.session.settle(self.blocked_since.is_some());
+        let settled = self.inbound.session.settle(self.blocked_since.is_some());
         self.count_bytes(settled.bytes);
         settled
     }
@@ -157,13 +150,13 @@ impl<P: Protocol> Driver<P> {
         let Some(mut post) = self.post.take() else {
             return;
         };
-        while !self.core.is_full() {
+        while !self.inbound.is_full() {
             let Some(packet) = post.next() else {
-                self.core.publish_expiry();
+                self.inbound.publish_expiry();
                 return post.finish(Done::All);
             };
             let is_close = matches!(packet, Ok(Packet::Close));
-            match self.core.packet(packet) {
+            match self.inbound.packet(packet) {
                 // What follows a close does not count, and neither does what follows a mistake.
                 ControlFlow::Break(()) if is_close => return post.finish(Done::All),
                 ControlFlow::Break(()) => return post.finish(Done::Invalid),
@@ -176,7 +169,7 @@ impl<P: Protocol> Driver<P> {
     /// Takes what came on the WebSocket. True if the application could not follow.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let Driver {
-            core,
+            inbound,
             stream: Some(stream),
             post: None,
             ..
@@ -184,12 +177,12 @@ impl<P: Protocol> Driver<P> {
         else {
             return false;
         };
-        let max = core.session.config.max_payload;
+        let max = inbound.session.config.max_payload;
         for _ in 0..READS_PER_TURN {
-            if core.is_full() {
+            if inbound.is_full() {
                 return true;
             }
-            let read = stream.poll_read(cx, max, &mut |message| core.message(message));
+            let read = stream.poll_read(cx, max, &mut |message| inbound.message(message));
             let (reason, farewell) = match read {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(Read::Some)) => continue,
@@ -205,7 +198,7 @@ impl<P: Protocol> Driver<P> {
                     (DisconnectReason::TransportError, Farewell::Error(close))
                 }
             };
-            core.session.end(reason, farewell);
+            inbound.session.end(reason, farewell);
             return false;
         }
         cx.waker().wake_by_ref();
@@ -214,19 +207,22 @@ impl<P: Protocol> Driver<P> {
 
     fn look_at_clock(&mut self) {
         let now = Instant::now();
-        let beat = self.core.heartbeat.beat(now, &self.core.session.config);
-        let session = &self.core.session;
+        let beat = self
+            .inbound
+            .heartbeat
+            .beat(now, &self.inbound.session.config);
+        let session = &self.inbound.session;
         match beat {
             Beat::Wait => {}
             Beat::Ping => {
                 // If it does not fit, the session is ending anyway.
                 let _ = session.send(&Frame::ping(), Class::Essential);
-                self.core.publish_expiry();
+                self.inbound.publish_expiry();
             }
             Beat::Dead => session.end(DisconnectReason::PingTimeout, Farewell::error()),
         }
         if self
-            .core
+            .inbound
             .connection
             .deadline()
             .is_some_and(|deadline| deadline <= now)
@@ -248,12 +244,12 @@ impl<P: Protocol> Driver<P> {
             return true;
         };
         for _ in 0..WRITES_PER_TURN {
-            let Some(mut batch) = self.core.session.begin_write() else {
+            let Some(mut batch) = self.inbound.session.begin_write() else {
                 self.blocked_since = None;
                 return true;
             };
             let written = batch.poll_write(stream.writer(), cx);
-            self.core.session.finish_write(batch);
+            self.inbound.session.finish_write(batch);
             match written {
                 Poll::Ready(Ok(_)) => self.blocked_since = None,
                 Poll::Pending => {
@@ -270,7 +266,7 @@ impl<P: Protocol> Driver<P> {
     fn close(&mut self, end: End) {
         metrics::closed(end.reason);
         self.post = None;
-        self.core.connection.end(end.reason);
+        self.inbound.connection.end(end.reason);
         let now = Instant::now();
         self.phase = match (end.farewell, self.stream.is_some()) {
             (Farewell::Abort, _) => Phase::Over,
@@ -286,7 +282,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn closing(&mut self, now: Instant, close: Bytes, awaits_answer: bool) -> Phase {
-        self.core.session.push_farewell(close);
+        self.inbound.session.push_farewell(close);
         Phase::Closing {
             until: now + CLOSE_WRITE_WAIT,
             awaits_answer,
@@ -295,7 +291,7 @@ impl<P: Protocol> Driver<P> {
 
     /// One turn of a session that is over.
     fn finish(&mut self, cx: &mut Context<'_>) {
-        let _ = self.core.session.turn(cx);
+        let _ = self.inbound.session.turn(cx);
         let now = Instant::now();
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.phase = Phase::Over;
@@ -324,7 +320,7 @@ impl<P: Protocol> Driver<P> {
             self.phase = Phase::Over;
         }
         // The application's futures go on; nobody hears what they say.
-        let _ = self.core.connection.poll(cx);
+        let _ = self.inbound.connection.poll(cx);
         if self.phase == Phase::Over {
             self.leave();
         }
@@ -334,17 +330,17 @@ impl<P: Protocol> Driver<P> {
     fn leave(&mut self) {
         self.stream = None;
         self.seat = None;
-        self.core.session.forget_queue();
+        self.inbound.session.forget_queue();
         self.count_bytes(0);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let Core {
+        let Inbound {
             session,
             connection,
             heartbeat,
             ..
-        } = &self.core;
+        } = &self.inbound;
         match self.phase {
             Phase::Open => {
                 let slow = self
@@ -386,7 +382,7 @@ impl<P: Protocol> Future for Driver<P> {
         if this.phase != Phase::Open {
             this.finish(cx);
         }
-        if this.phase == Phase::Over && !this.core.connection.is_busy() {
+        if this.phase == Phase::Over && !this.inbound.connection.is_busy() {
             return Poll::Ready(());
         }
         this.set_timer(cx);
@@ -398,114 +394,14 @@ impl<P: Protocol> Drop for Driver<P> {
     /// Only matters if the task was cancelled, or the application panicked in it.
     fn drop(&mut self) {
         if self.phase == Phase::Open {
-            self.core
+            self.inbound
                 .session
                 .end(DisconnectReason::TransportError, Farewell::Abort);
-            self.core.connection.end(DisconnectReason::TransportError);
+            self.inbound
+                .connection
+                .end(DisconnectReason::TransportError);
             metrics::closed(DisconnectReason::TransportError);
         }
         self.leave();
-    }
-}
-
-impl<C: Connection> Core<C> {
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Err(invalid) = self.connection.poll(cx) {
-            let _ = self.refuse(invalid);
-        }
-    }
-
-    /// Whether nothing more is to be taken for now.
-    fn is_full(&self) -> bool {
-        self.connection.is_full() || self.session.is_stopped()
-    }
-
-    /// Polls are refused in time, whatever this task is doing then.
-    fn publish_expiry(&self) {
-        self.session
-            .set_expiry(self.heartbeat.expires(&self.session.config));
-    }
-
-    /// Takes a message of the WebSocket.
-    fn message(&mut self, message: Message<'_>) -> ControlFlow<()> {
-        match (message, self.framing) {
-            (Message::Text("1"), Framing::EngineIo) => {
-                // Unlike a close frame this one is to be answered by a whole closing handshake.
-                self.session.close(DisconnectReason::TransportClose);
-                return ControlFlow::Break(());
-            }
-            (Message::Text(text), Framing::EngineIo) => self.packet(Packet::from_text(text))?,
-            (Message::Binary(data), Framing::EngineIo) => {
-                self.packet(Ok(Packet::from_binary(data)))?;
-            }
-            (Message::Text(text), Framing::WebSocket) => {
-                let taken = self.connection.text(text);
-                self.taken(taken)?;
-            }
-            (Message::Binary(data), Framing::WebSocket) => {
-                let taken = self.connection.binary(data);
-                self.taken(taken)?;
-            }
-            (Message::Ping(payload), _) => self.session.send_raw(websocket::pong(payload)),
-            (Message::Pong, _) => {}
-            (Message::Close(code), _) => {
-                let close = code.map_or(websocket::CLOSE, |code| websocket::close(code, ""));
-                self.session
-                    .end(DisconnectReason::TransportClose, Farewell::Answer(close));
-                return ControlFlow::Break(());
-            }
-        }
-        match self.is_full() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-
-    /// Takes a packet; breaks when the session is over.
-    fn packet(&mut self, packet: Result<Packet<'_>, DecodeError>) -> ControlFlow<()> {
-        let packet = match packet {
-            Ok(packet) => packet,
-            Err(error) => return self.refuse(error.into()),
-        };
-        let now = Instant::now();
-        if matches!(packet, Packet::Pong) {
-            self.heartbeat.pong(now, &self.session.config);
-        } else {
-            self.heartbeat.packet(now, &self.session.config);
-        }
-        match packet {
-            Packet::Open | Packet::Pong | Packet::Upgrade | Packet::Noop => {
-                ControlFlow::Continue(())
-            }
-            Packet::Close => {
-                let farewell = Farewell::Answer(websocket::CLOSE);
-                self.session.end(DisconnectReason::TransportClose, farewell);
-                ControlFlow::Break(())
-            }
-            Packet::Ping(_) => self.refuse(Invalid("ping")),
-            Packet::Message(text) => {
-                let taken = self.connection.text(text);
-                self.taken(taken)
-            }
-            Packet::Binary(data) => {
-                let taken = self.connection.binary(data);
-                self.taken(taken)
-            }
-        }
-    }
-
-    fn taken(&self, taken: Result<(), Invalid>) -> ControlFlow<()> {
-        match taken {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(invalid) => self.refuse(invalid),
-        }
-    }
-
-    /// Closes without a word: no packet says what was wrong.
-    fn refuse(&self, invalid: Invalid) -> ControlFlow<()> {
-        metrics::invalid_packet(invalid.0);
-        self.session
-            .end(DisconnectReason::TransportError, Farewell::error());
-        ControlFlow::Break(())
     }
 }

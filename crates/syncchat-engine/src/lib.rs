@@ -17,20 +17,21 @@
 //! ```
 //!
 //! A session has one lock ([`session`]), under which are its queue and the poll that waits, and one
-//! task ([`driver`]), to which everything with an order is left. Nothing is written to a client but
-//! from the queue in [`outbound`].
+//! task (`driver`), to which everything with an order is left. Nothing is written to a client but
+//! from the queue in `outbound`.
 //!
 //! Reading order: [`handler`] and [`socket`] (what an application sees), [`server`], [`session`],
-//! [`driver`], [`socketio`]; then [`outbound`], [`polling`], [`upgrade`] and [`websocket`] for the
-//! details of each.
+//! `driver` with `inbound`, [`socketio`]; then `outbound`, `polling`, `upgrade` and `websocket` for
+//! the details of each.
 //!
 //! # Memory of an idle socket
 //!
 //! After the upgrade hyper's connection and its buffers are gone: the TCP stream is taken out of
 //! it. There is no read buffer: the threads have one each, and only an incomplete message is kept.
 //! The outbound queue keeps a few places. Headers are forgotten with the first joined namespace.
-//! One tokio timer entry serves all deadlines of a session; it is boxed, about 200 bytes, and moved
-//! twice in a heartbeat.
+//! One tokio timer entry serves all deadlines of a session; it is about a hundred bytes, and moved
+//! twice in a heartbeat. Measured with 5,000 joined WebSockets and an application that keeps 32 bytes
+//! for each: 3.3 KiB of resident memory for a socket.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -47,6 +48,7 @@ mod compression;
 mod driver;
 mod heartbeat;
 mod id;
+mod inbound;
 mod metrics;
 mod origin;
 mod outbound;

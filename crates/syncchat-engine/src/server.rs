@@ -1,6 +1,6 @@
 //! One HTTP request in, one answer or an upgrade out.
 //!
-//! The checks and their order are the protocol's; each has one place in [`Inner::answer`].
+//! The checks and their order are the protocol's; each has one place.
 
 use std::net::IpAddr;
 use std::sync::Arc;

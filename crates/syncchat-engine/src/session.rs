@@ -2,7 +2,7 @@
 //! the server's table.
 //!
 //! The state that several of them touch is under one lock, which is never held across an await or a
-//! system call. What has to be done in order is left to the session's task, [`crate::driver`], which
+//! system call. What has to be done in order is left to the session's task, the driver, which
 //! is woken once however much is asked of it.
 
 use std::fmt;
