@@ -4,6 +4,9 @@
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use syncchat_core::ErrorCode;
+use syncchat_core::ports::limiter::LimitKind;
+
 use crate::limits::METRICS_UPKEEP_INTERVAL;
 
 /// Upper bounds of the buckets of every histogram of seconds: from what memory costs to what a
@@ -17,6 +20,12 @@ const SECONDS_BUCKETS: [f64; 16] = [
 const COUNT_BUCKETS: [f64; 12] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0,
 ];
+
+// The engine's, which counts without describing.
+const CONNECTIONS: &str = "syncchat_connections";
+const HANDSHAKES: &str = "syncchat_handshakes_total";
+const OUTBOUND_QUEUE: &str = "syncchat_outbound_queue_bytes";
+const SLOW_CONSUMERS: &str = "syncchat_slow_consumers_closed_total";
 
 const BUILD_INFO: &str = "syncchat_build_info";
 const STORE_UP: &str = "syncchat_store_up";
@@ -34,6 +43,7 @@ pub fn start(node: &str) -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .install_recorder()?;
     describe();
+    begin_at_zero();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "node" => node.to_owned()).set(1.0);
     Ok(handle)
 }
@@ -48,6 +58,22 @@ pub async fn keep_up(handle: PrometheusHandle) {
 }
 
 fn describe() {
+    describe_gauge!(CONNECTIONS, Unit::Count, "sessions that are open");
+    describe_counter!(
+        HANDSHAKES,
+        Unit::Count,
+        "handshakes, by transport and result"
+    );
+    describe_gauge!(
+        OUTBOUND_QUEUE,
+        Unit::Bytes,
+        "bytes that wait for clients to take them"
+    );
+    describe_counter!(
+        SLOW_CONSUMERS,
+        Unit::Count,
+        "sockets closed because they took nothing"
+    );
     describe_gauge!(
         BUILD_INFO,
         Unit::Count,
@@ -69,6 +95,38 @@ fn describe() {
     syncchat_backplane::metrics::describe();
     syncchat_gateway::metrics::describe();
     syncchat_api::metrics::describe();
+}
+
+/// Makes what alerts watch exist before it first happens: the growth from nothing to one is not
+/// seen by those who ask for growth.
+fn begin_at_zero() {
+    for kind in [
+        LimitKind::Messages,
+        LimitKind::Requests,
+        LimitKind::Handshakes,
+        LimitKind::Registrations,
+        LimitKind::Logins,
+    ] {
+        counter!(syncchat_backplane::metrics::RATE_LIMITED, "kind" => kind.as_str()).increment(0);
+    }
+    for code in ErrorCode::ALL {
+        counter!(syncchat_core::metrics::MESSAGES_REJECTED, "code" => code.as_str()).increment(0);
+    }
+    for transport in ["polling", "websocket"] {
+        counter!(HANDSHAKES, "transport" => transport, "result" => "ok").increment(0);
+    }
+    for name in [
+        SLOW_CONSUMERS,
+        syncchat_core::metrics::MESSAGES_ACCEPTED,
+        syncchat_gateway::metrics::GAPS,
+        syncchat_gateway::metrics::BACKFILLED,
+        syncchat_identity::metrics::PASSWORDS_REFUSED,
+    ] {
+        counter!(name).increment(0);
+    }
+    for name in [CONNECTIONS, OUTBOUND_QUEUE] {
+        gauge!(name).increment(0.0);
+    }
 }
 
 /// Whether the store answers.

@@ -52,6 +52,21 @@ fn a_node_starts_from_nothing_and_says_so_once() {
         "{metrics}"
     );
 
+    for name in [
+        "connections 0",
+        "handshakes_total{transport=\"websocket\",result=\"ok\"} 0",
+        "messages_accepted_total 0",
+        "messages_rejected_total{code=\"invalid\"} 0",
+        "deliveries_total 0",
+        "outbound_queue_bytes 0",
+        "slow_consumers_closed_total 0",
+        "backplane_connected 1",
+        "rate_limited_total{kind=\"logins\"} 0",
+    ] {
+        let line = format!("\nsyncchat_{name}\n");
+        assert!(metrics.contains(&line), "{name} is missing in {metrics}");
+    }
+
     node.signal(Signal::TERM);
     let (status, rest) = node.end();
     assert_eq!((status.code(), rest.as_str()), (Some(0), ""));

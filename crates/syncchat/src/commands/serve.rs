@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::Failure;
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::config::secrets::SigningSecrets;
 use crate::connections::{Room, raise_descriptor_limit};
 use crate::health::{Health, Phase};
 use crate::limits::{
@@ -37,6 +38,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         .map(|address| bind("--admin-listen", address))
         .transpose()?;
     let room = room(&config);
+    warn_of_lonely_settings(&config);
     let node = wiring::build(&config, room.sessions).await?;
 
     let health = Health::new();
@@ -77,6 +79,19 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     drain(&node, &health, &public, config.drain).await;
     tracing::info!("drained");
     Ok(())
+}
+
+/// Says what is allowed and seldom meant: nodes of a fleet have to share secrets and store.
+fn warn_of_lonely_settings(config: &Config) {
+    if config.backplane.expose() == "local" {
+        return;
+    }
+    if matches!(config.signing, SigningSecrets::Generated(_)) {
+        tracing::warn!("a fleet with a generated signing secret: other nodes refuse its tokens");
+    }
+    if config.store.expose().starts_with("sqlite:") {
+        tracing::warn!("a fleet with an embedded store: other nodes do not see its messages");
+    }
 }
 
 fn room(config: &Config) -> Room {
