@@ -30,13 +30,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     // The entry imports what it needs; the polyfill for old browsers would be dead weight.
     modulePreload: { polyfill: false },
-    rolldownOptions: {
-      input: { main: 'index.html', sw: 'src/sw.ts' },
-      output: {
-        // The service worker's address must not change from build to build.
-        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js'),
-      },
-    },
   },
   server: { proxy },
   preview: { proxy, headers: { 'Content-Security-Policy': policy } },

@@ -13,10 +13,13 @@ async function writeMany(page: Page, count: number): Promise<void> {
   await page.keyboard.press('Escape');
   const id = new URL(page.url()).hash.replace('#/c/', '');
   for (let from = 1; from <= count; from += 1) {
-    const answer = await page.request.post(`/api/conversations/${id}/messages`, {
-      headers: { authorization },
-      data: { content: `line ${from}${from % 5 === 0 ? ' and more words'.repeat(12) : ''}` },
-    });
+    const answer = await page.request.post(
+      `${new URL(page.url()).origin}/api/conversations/${id}/messages`,
+      {
+        headers: { authorization },
+        data: { content: `line ${from}${from % 5 === 0 ? ' and more words'.repeat(12) : ''}` },
+      },
+    );
     expect(answer.status()).toBe(201);
   }
 }
@@ -31,6 +34,7 @@ test('history comes back as one scrolls, and what is read does not jump', async 
   const end = ben.page.getByRole('button', { name: /^To the new/u });
   if (await end.isVisible()) await end.click();
   await expect(ben.message('line 230')).toBeVisible();
+  await expect(ann.message('line 230')).toContainText('read');
   await ben.page.reload();
   await expect(ben.message('line 230')).toBeVisible();
 

@@ -39,6 +39,7 @@ test('tabs of one browser stay in step, and signed in, as tokens come and go', a
 
 test('many reloads in a row do not sign anybody out', async ({ world }) => {
   const ann = await world.signUp('ann');
+  await ann.page.waitForFunction(() => navigator.serviceWorker.controller !== null);
   for (let round = 0; round < 12; round += 1) {
     await ann.page.reload({ waitUntil: round % 2 === 0 ? 'commit' : 'load' });
   }

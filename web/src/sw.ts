@@ -1,7 +1,13 @@
 /**
- * The service worker: keeps the page itself, so that it opens without a connection. It never sees
- * what is said: requests to the API and the socket pass by untouched.
+ * The service worker: keeps the page itself, so that it opens without a connection, and renews
+ * tokens for it, because it outlives a reload (`net/renewal.ts`). It never sees what is said:
+ * requests to the API and the socket pass by untouched.
  */
+
+import { openDatabase } from './net/database';
+import { Refused } from './net/errors';
+import { RENEWAL_LOCK, refreshByFetch, renewKept, type RenewAnswer } from './net/renewal';
+import { openTabs } from './net/tabs';
 
 interface WorkerScope {
   addEventListener(type: 'install' | 'activate', listener: (event: ExtendableEvent) => void): void;
@@ -20,6 +26,7 @@ interface FetchEvent extends ExtendableEvent {
 }
 interface ExtendableMessageEvent extends ExtendableEvent {
   readonly data: unknown;
+  readonly ports: readonly MessagePort[];
 }
 
 const worker = globalThis as unknown as WorkerScope;
@@ -38,13 +45,33 @@ worker.addEventListener('install', (event) => {
 
 worker.addEventListener('activate', (event) => event.waitUntil(worker.clients.claim()));
 
-// The page names the files it was made of: those it loaded before this worker was there.
 worker.addEventListener('message', (event) => {
-  const { data } = event;
+  const { data, ports } = event;
+  // The page names the files it was made of: those it loaded before this worker was there.
   if (Array.isArray(data)) {
     event.waitUntil(keep(data.filter((url): url is string => typeof url === 'string')));
+  } else if ((data as { type?: unknown } | null)?.type === 'renew') {
+    event.waitUntil(renew().then((answer) => ports[0]?.postMessage(answer)));
   }
 });
+
+/** The renewal that is under way, for whichever tabs ask meanwhile. */
+let renewal: Promise<RenewAnswer> | null = null;
+
+function renew(): Promise<RenewAnswer> {
+  renewal ??= renewAlone().finally(() => (renewal = null));
+  return renewal;
+}
+
+async function renewAlone(): Promise<RenewAnswer> {
+  try {
+    const database = await openDatabase();
+    const work = () => renewKept(database, refreshByFetch);
+    return { renewed: await openTabs().alone(RENEWAL_LOCK, work) };
+  } catch (error) {
+    return error instanceof Refused ? { ended: true } : { unreachable: true };
+  }
+}
 
 worker.addEventListener('fetch', (event) => {
   const { request } = event;

@@ -3,6 +3,7 @@
 import { Chat } from '../net/client';
 import { openDatabase, type Database } from '../net/database';
 import { Rest } from '../net/rest';
+import { refreshByFetch, renewByWorker, renewInPage } from '../net/renewal';
 import { Session } from '../net/session';
 import { openTabs, type Tabs } from '../net/tabs';
 import { forgetDrafts } from '../state/drafts';
@@ -38,7 +39,12 @@ export class Runtime {
     this.#database = database;
     this.#tabs = openTabs();
     this.#rest = new Rest();
-    this.#session = new Session(database, this.#tabs, this.#rest);
+    this.#session = new Session(
+      database,
+      this.#tabs,
+      renewByWorker(renewInPage(database, this.#tabs, refreshByFetch)),
+      (refreshToken) => this.#rest.logout(refreshToken),
+    );
     this.#rest.useTokens(this.#session);
     this.#session.listen({
       onToken: (token) => {

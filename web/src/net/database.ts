@@ -15,6 +15,16 @@ export interface Database {
   all: (store: StoreName) => Promise<unknown[]>;
   put: (store: StoreName, key: string, value: unknown) => Promise<void>;
   remove: (store: StoreName, key: string) => Promise<void>;
+  /**
+   * Puts another value in the place of one, or takes it away with `undefined`, if what is there is
+   * still the one that was meant; says whether it was.
+   */
+  replace: (
+    store: StoreName,
+    key: string,
+    isStill: (value: unknown) => boolean,
+    value: unknown,
+  ) => Promise<boolean>;
   clear: (store: StoreName) => Promise<void>;
 }
 
@@ -26,7 +36,11 @@ function open(): Promise<IDBDatabase> {
         request.result.createObjectStore(store);
       }
     };
-    request.onsuccess = () => resolve(request.result);
+    request.onsuccess = () => {
+      // A newer page in another tab may change the stores; this one must not stand in its way.
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
     request.onerror = () => reject(request.error ?? new Error('no database'));
   });
 }
@@ -47,6 +61,31 @@ function run<T>(
   });
 }
 
+/** Reads and writes in one transaction. */
+function replaceIn(
+  database: IDBDatabase,
+  store: StoreName,
+  key: string,
+  isStill: (value: unknown) => boolean,
+  value: unknown,
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction(store, 'readwrite');
+    const values = transaction.objectStore(store);
+    let replaced = false;
+    const found: IDBRequest<unknown> = values.get(key);
+    found.onsuccess = () => {
+      replaced = isStill(found.result);
+      if (!replaced) return;
+      if (value === undefined) values.delete(key);
+      else values.put(value, key);
+    };
+    transaction.oncomplete = () => resolve(replaced);
+    transaction.onerror = transaction.onabort = () =>
+      reject(transaction.error ?? new Error('transaction failed'));
+  });
+}
+
 export async function openDatabase(): Promise<Database> {
   try {
     const database = await open();
@@ -59,6 +98,7 @@ export async function openDatabase(): Promise<Database> {
       remove: async (store, key) => {
         await run(database, store, 'readwrite', (s) => s.delete(key));
       },
+      replace: (store, key, isStill, value) => replaceIn(database, store, key, isStill, value),
       clear: async (store) => {
         await run(database, store, 'readwrite', (s) => s.clear());
       },
@@ -88,6 +128,12 @@ export function memoryDatabase(): Database {
     remove: (store, key) => {
       of(store).delete(key);
       return Promise.resolve();
+    },
+    replace: (store, key, isStill, value) => {
+      if (!isStill(of(store).get(key))) return Promise.resolve(false);
+      if (value === undefined) of(store).delete(key);
+      else of(store).set(key, value);
+      return Promise.resolve(true);
     },
     clear: (store) => {
       of(store).clear();

@@ -13,9 +13,12 @@ export class Marks {
   constructor(
     private readonly chat: ChatStore,
     private readonly live: Live,
-  ) {}
+  ) {
+    window.addEventListener('pagehide', this.#flush);
+  }
 
   close(): void {
+    window.removeEventListener('pagehide', this.#flush);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
   }
@@ -59,6 +62,15 @@ export class Marks {
     }, MARK_EVERY_MS);
     this.#timers.set(id, timer);
   }
+
+  /** The page goes: what waits is said now or never. */
+  #flush = (): void => {
+    for (const [id, timer] of this.#timers) {
+      clearTimeout(timer);
+      this.#tell(id).catch(() => undefined);
+    }
+    this.#timers.clear();
+  };
 
   async #tell(id: string): Promise<void> {
     const conversation = this.chat.getState().conversations[id];

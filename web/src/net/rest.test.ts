@@ -72,7 +72,7 @@ describe('REST', () => {
     'says that nobody was there for %o',
     async (answer) => {
       const { rest } = restOf(answer);
-      await expect(rest.refresh('r')).rejects.toBeInstanceOf(Unreachable);
+      await expect(rest.logout('r')).rejects.toBeInstanceOf(Unreachable);
     },
   );
 
@@ -93,8 +93,9 @@ describe('REST', () => {
       { status: 200, data: {}, headers: { date } },
       { status: 200, data: {} },
     );
-    expect((await rest.refresh('r')).serverNow).toBe(Date.UTC(2026, 0, 31, 12));
-    expect((await rest.refresh('r')).serverNow).toBeNull();
+    const form = { login: 'a', password: 'b' };
+    expect((await rest.login(form)).serverNow).toBe(Date.UTC(2026, 0, 31, 12));
+    expect((await rest.login(form)).serverNow).toBeNull();
   });
 
   it('finds out whether files are offered', async () => {

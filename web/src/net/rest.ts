@@ -5,7 +5,6 @@ import axios, { type AxiosInstance, type AxiosRequestConfig, isAxiosError } from
 import type * as wire from './contract';
 import { Refused, Unreachable } from './errors';
 import { LIST_PAGES_MAX, PAGE, REST_TIMEOUT_MS } from './limits';
-import type { AuthApi } from './session';
 
 /** Where the token comes from. */
 export interface Tokens {
@@ -31,7 +30,7 @@ function refusal(error: unknown): Error {
   return new Unreachable();
 }
 
-export class Rest implements AuthApi {
+export class Rest {
   readonly #http: AxiosInstance;
   #tokens: Tokens | null = null;
 
@@ -60,15 +59,6 @@ export class Rest implements AuthApi {
       data,
     });
     return { answer, serverNow: serverTime(headers) };
-  }
-
-  async refresh(refreshToken: string) {
-    const { data: pair, headers } = await this.#plain<wire.SessionAnswer>({
-      method: 'POST',
-      url: '/auth/refresh',
-      data: { refreshToken },
-    });
-    return { pair, serverNow: serverTime(headers) };
   }
 
   async logout(refreshToken: string): Promise<void> {

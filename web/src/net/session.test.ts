@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { memoryDatabase, type Database } from './database';
 import { Refused, Unreachable } from './errors';
-import { Session, type AuthApi } from './session';
+import { renewInPage } from './renewal';
+import { Session } from './session';
 import { Browser, settle } from './testing';
 
 const START = Date.UTC(2026, 0, 31, 12);
@@ -18,7 +19,7 @@ const user = {
 };
 
 /** A server that rotates refresh tokens, and takes one used twice for theft. */
-class Server implements AuthApi {
+class Server {
   now = START;
   calls = 0;
   away = false;
@@ -49,7 +50,7 @@ class Server implements AuthApi {
     return { pair: this.issue(this.calls), serverNow: this.now };
   }
 
-  logout = vi.fn(() => Promise.resolve());
+  readonly logout = vi.fn<(refreshToken: string) => Promise<void>>(() => Promise.resolve());
 }
 
 let server: Server;
@@ -59,7 +60,16 @@ let database: Database;
 let skewMs = 0;
 
 function open() {
-  const session = new Session(database, browser.tab(), server, () => server.now + skewMs);
+  const tab = browser.tab();
+  const now = () => server.now + skewMs;
+  const refresh = (refreshToken: string) => server.refresh(refreshToken);
+  const session = new Session(
+    database,
+    tab,
+    renewInPage(database, tab, refresh, now),
+    server.logout,
+    now,
+  );
   const events = { onToken: vi.fn(), onSignedOut: vi.fn(), onSignedIn: vi.fn() };
   session.listen(events);
   return { session, events };
@@ -157,6 +167,14 @@ describe('a session', () => {
     expect(server.logout).toHaveBeenCalledWith('r0');
     expect(session.user).toBeNull();
   });
+});
+
+it('stays signed out, though a renewal was under way', async () => {
+  const { session } = await signedIn();
+  const renewal = session.renew();
+  await session.signOut();
+  await expect(renewal).rejects.toBeInstanceOf(Refused);
+  expect(await database.get('session', 'current')).toBeUndefined();
 });
 
 describe('after a reload', () => {

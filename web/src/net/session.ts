@@ -7,8 +7,8 @@
  * one would look like theft to the server. Both can be read by script of this origin, so the
  * page has none but its own: see README.md, "Why markup in a message is inert".
  *
- * All tabs share one refresh: it runs under a lock, reads the newest refresh token inside it, and
- * tells the others what came of it.
+ * All tabs share one renewal: it runs under a lock, reads the newest refresh token inside it, and
+ * the tab that asked tells the others what came of it (`renewal.ts`).
  */
 
 import type { Me } from '../state/model';
@@ -16,25 +16,14 @@ import type { SessionAnswer } from './contract';
 import type { Database } from './database';
 import { Refused, Unreachable } from './errors';
 import { RENEW_LEAD_MS, RENEW_RETRY_MS, TOKEN_MARGIN_MS } from './limits';
+import { SESSION_KEY, type Kept, type Renew } from './renewal';
 import type { Tabs } from './tabs';
 import * as translate from './translate';
-
-/** What is kept between visits. */
-interface Kept {
-  readonly refreshToken: string;
-  readonly user: Me;
-}
 
 interface Access {
   readonly token: string;
   /** By this machine's clock. */
   readonly endsAt: number;
-}
-
-/** The calls of `/api/auth`, with the server's time of the answer where it told. */
-export interface AuthApi {
-  refresh: (refreshToken: string) => Promise<{ pair: SessionAnswer; serverNow: number | null }>;
-  logout: (refreshToken: string) => Promise<void>;
 }
 
 export interface SessionEvents {
@@ -46,7 +35,6 @@ export interface SessionEvents {
   onSignedIn: () => void;
 }
 
-const KEY = 'current';
 const HANDOVER = 'syncchat.handover';
 
 export class Session {
@@ -59,7 +47,9 @@ export class Session {
   constructor(
     private readonly database: Database,
     private readonly tabs: Tabs,
-    private readonly api: AuthApi,
+    private readonly renewal: Renew,
+    /** Tells the server that this refresh token is not needed any more. */
+    private readonly logout: (refreshToken: string) => Promise<void>,
     private readonly now: () => number = Date.now,
   ) {
     tabs.listen((message) => {
@@ -83,7 +73,7 @@ export class Session {
 
   /** Who signed in here before, if anybody. */
   async restore(): Promise<Me | null> {
-    const kept = (await this.database.get('session', KEY)) as Kept | undefined;
+    const kept = (await this.database.get('session', SESSION_KEY)) as Kept | undefined;
     this.#user = kept?.user ?? null;
     const handed = takeHandover();
     if (this.#user && handed?.userId === this.#user.id) this.#use(handed);
@@ -105,32 +95,19 @@ export class Session {
     const user = translate.me(answer.user);
     this.#user = user;
     await this.#keep({ refreshToken: answer.refreshToken, user });
-    this.#use(this.#accessOf(answer, serverNow));
+    const lastsMs = Date.parse(answer.expiresAt) - (serverNow ?? this.now());
+    this.#use({ token: answer.accessToken, endsAt: this.now() + lastsMs });
     this.tabs.tell({ type: 'signed-in', userId: user.id });
     return user;
   }
 
-  /** What the server now says of the person. */
-  async updated(user: Me): Promise<void> {
-    const kept = (await this.database.get('session', KEY)) as Kept | undefined;
-    this.#user = user;
-    if (kept) await this.#keep({ ...kept, user });
-  }
-
   async signOut(): Promise<void> {
-    const kept = (await this.database.get('session', KEY)) as Kept | undefined;
-    await this.database.remove('session', KEY);
+    const kept = (await this.database.get('session', SESSION_KEY)) as Kept | undefined;
+    await this.database.remove('session', SESSION_KEY);
     this.tabs.tell({ type: 'signed-out' });
     this.#forget('asked');
     // The token dies by itself in the end; a server that is away must not keep anybody signed in.
-    if (kept) await this.api.logout(kept.refreshToken).catch(() => undefined);
-  }
-
-  /** The person's log-in was taken away by the server. */
-  async end(): Promise<void> {
-    await this.database.remove('session', KEY);
-    this.tabs.tell({ type: 'signed-out' });
-    this.#forget('ended');
+    if (kept) await this.logout(kept.refreshToken).catch(() => undefined);
   }
 
   /** A token that is good for a request now. */
@@ -153,45 +130,35 @@ export class Session {
     return this.#refreshing;
   }
 
-  #refresh(): Promise<string> {
+  async #refresh(): Promise<string> {
     const before = this.#access;
-    return this.tabs.alone('refresh', async () => {
+    try {
       // Another tab may have done it while this one waited for its turn.
-      if (this.#access && this.#access !== before) return this.#access.token;
-      const kept = (await this.database.get('session', KEY)) as Kept | undefined;
-      if (kept === undefined) {
-        this.#forget('ended');
+      const renewed = await this.renewal(() => this.#access === before);
+      if (renewed === null) return await this.token();
+      if (renewed.userId !== this.#user?.id) {
         throw new Refused({ code: 'unauthorized', message: 'signed out' });
       }
-      try {
-        const { pair, serverNow } = await this.api.refresh(kept.refreshToken);
-        await this.#keep({ ...kept, refreshToken: pair.refreshToken });
-        const access = this.#accessOf(pair, serverNow);
-        this.#use(access);
-        this.tabs.tell({
-          type: 'token',
-          userId: kept.user.id,
-          accessToken: access.token,
-          endsAt: access.endsAt,
-        });
-        return access.token;
-      } catch (error) {
-        if (error instanceof Refused && ['unauthorized', 'token_expired'].includes(error.code)) {
-          await this.end();
-        }
-        throw error;
+      const access = { token: renewed.accessToken, endsAt: this.now() + renewed.lastsMs };
+      this.#use(access);
+      this.tabs.tell({
+        type: 'token',
+        userId: renewed.userId,
+        accessToken: access.token,
+        endsAt: access.endsAt,
+      });
+      return access.token;
+    } catch (error) {
+      if (error instanceof Refused && this.#user) {
+        this.tabs.tell({ type: 'signed-out' });
+        this.#forget('ended');
       }
-    });
+      throw error;
+    }
   }
 
   async #keep(kept: Kept): Promise<void> {
-    await this.database.put('session', KEY, kept);
-  }
-
-  /** The token and its end by this machine's clock, which may differ from the server's. */
-  #accessOf(pair: SessionAnswer, serverNow: number | null): Access {
-    const lasts = Date.parse(pair.expiresAt) - (serverNow ?? this.now());
-    return { token: pair.accessToken, endsAt: this.now() + lasts };
+    await this.database.put('session', SESSION_KEY, kept);
   }
 
   #use(access: Access): void {

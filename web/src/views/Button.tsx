@@ -9,6 +9,8 @@ interface ButtonProps extends Omit<ButtonHTMLAttributes<HTMLButtonElement>, 'cla
   readonly wide?: boolean;
   /** At work: it stays where it is, but cannot be pressed again. */
   readonly busy?: boolean;
+  /** Whether it has the focus when its dialog opens. */
+  readonly 'data-autofocus'?: boolean;
   readonly children: ReactNode;
 }
 

@@ -140,19 +140,21 @@ function Answering({ message, onCancel }: { message: Message; onCancel: () => vo
 
 interface EditBoxProps {
   readonly message: Message;
+  /** What the box holds at first. */
+  readonly begun: string;
   readonly onSave: (content: string) => void;
   readonly onCancel: () => void;
 }
 
 /** Stands in the composer's place while a message is changed. */
-export function EditBox({ message, onSave, onCancel }: EditBoxProps) {
-  const [text, setText] = useState(message.content);
+export function EditBox({ message, begun, onSave, onCancel }: EditBoxProps) {
+  const [text, setText] = useState(begun);
   const box = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => {
     box.current?.focus();
-    box.current?.setSelectionRange(message.content.length, message.content.length);
-  }, [message.content.length]);
+    box.current?.setSelectionRange(begun.length, begun.length);
+  }, [begun.length]);
 
   const save = () => {
     const content = text.trim();

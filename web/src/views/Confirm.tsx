@@ -16,7 +16,9 @@ export function Confirm({ title, text, action, onClose, onConfirm }: ConfirmProp
     <Dialog title={title} role="alertdialog" onClose={onClose}>
       <p className={styles.text}>{text}</p>
       <div className={styles.buttons}>
-        <Button onClick={onClose}>Cancel</Button>
+        <Button onClick={onClose} data-autofocus>
+          Cancel
+        </Button>
         <Button kind="danger" onClick={onConfirm}>
           {action}
         </Button>

@@ -18,13 +18,19 @@ const loadDialogs = () => import('./dialogs');
 const Details = lazy(async () => ({ default: (await loadDialogs()).Details }));
 const Confirm = lazy(async () => ({ default: (await loadDialogs()).Confirm }));
 
+/** A message that is being changed, and what it is to say. */
+interface Editing {
+  readonly message: Message;
+  readonly text: string;
+}
+
 /** One open conversation. */
 export function Conversation({ id }: { id: string }) {
   const chat = useChat();
   const conversation = useChatState((state) => state.conversations[id]);
   const composer = useRef<ComposerHandle>(null);
   const [replyTo, setReplyTo] = useState<Message | null>(null);
-  const [editing, setEditing] = useState<Message | null>(null);
+  const [editing, setEditing] = useState<Editing | null>(null);
   const [deleting, setDeleting] = useState<Message | null>(null);
   const [details, setDetails] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
@@ -36,7 +42,7 @@ export function Conversation({ id }: { id: string }) {
   }, []);
   const onEdit = useCallback((message: Message) => {
     setProblem(null);
-    setEditing(message);
+    setEditing({ message, text: message.content });
   }, []);
   const onDelete = useCallback((message: Message) => {
     setProblem(null);
@@ -51,11 +57,14 @@ export function Conversation({ id }: { id: string }) {
     composer.current?.focus();
   };
 
-  const edit = async (message: Message, content: string) => {
+  const edit = async (message: Message, text: string) => {
+    stopEditing();
+    if (text === message.content) return;
     try {
-      if (content !== message.content) await chat.edit(message.id, content);
-      stopEditing();
+      await chat.edit(message.id, text);
     } catch (error) {
+      // What was written is not lost: back to it.
+      setEditing({ message, text });
       setProblem(explain(error));
     }
   };
@@ -80,9 +89,10 @@ export function Conversation({ id }: { id: string }) {
         </p>
         {editing && (
           <EditBox
-            key={editing.id}
-            message={editing}
-            onSave={(content) => void edit(editing, content)}
+            key={editing.message.id}
+            message={editing.message}
+            begun={editing.text}
+            onSave={(text) => void edit(editing.message, text)}
             onCancel={stopEditing}
           />
         )}

@@ -129,6 +129,7 @@ export function PeoplePicker({ picked, onPicked, except = [] }: PeoplePickerProp
           autoCapitalize="none"
           spellCheck={false}
           autoFocus
+          data-autofocus
           value={text}
           onChange={(event) => {
             setText(event.target.value);
@@ -149,7 +150,6 @@ export function PeoplePicker({ picked, onPicked, except = [] }: PeoplePickerProp
             key={one.id}
             id={`${id}${one.id}`}
             role="option"
-            aria-label={one.username}
             aria-selected={isPicked(one)}
             className={cx(styles.option, index === at && styles.active)}
             // The keyboard stays in the search box.
