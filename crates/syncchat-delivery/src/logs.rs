@@ -59,6 +59,7 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         let key = room.key;
         out.passed(key, seq, frame, &mut self.added);
         while let Some(reader) = self.added.pop() {
+            // A room that was forgotten may pass on anew what somebody saw before they were removed.
             let known = self.readers.get(&reader);
             if !known.is_some_and(|known| known.departed_since(key, seq)) {
                 self.seat(slot, reader, seq);

@@ -40,6 +40,9 @@ pub enum Input<'a, R, K, F> {
     /// The reader may see what follows `after` in this room, until a delivery is answered with
     /// [`Verdict::Last`]. If it is in the room already and has got something, it keeps its place:
     /// should its present span turn out to end before `after`, it goes on from there.
+    ///
+    /// Of several spans in a room that is not kept here, the earlier ones have to be told first:
+    /// what is known of a room that is kept, the log itself tells in order.
     Join {
         /// Where.
         room: R,

@@ -176,6 +176,8 @@ mod tests {
         }
         assert_eq!(rings.each_ref().map(Ring::len), [1, 2]);
         assert!(rings[0].get(2).is_none() && rings[1].get(2).is_some());
+        replay.evict(&mut rings[1], 1);
+        assert_eq!(rings[1].len(), 2, "that frame had gone already");
         replay.change(&mut rings[1], 3, Text(7));
         replay.change(&mut rings[1], 1, Text(100));
         assert_eq!(replay.bytes, 27);

@@ -81,14 +81,6 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         self.head = self.head.max(head);
     }
 
-    /// Goes on after `seq` without passing on what lies before it. The ring is empty.
-    pub(crate) fn skip_to(&mut self, seq: Seq) {
-        self.reaches(seq);
-        self.passed = seq;
-        self.early = self.early.split_off(&(seq + 1));
-        self.gap_since = None;
-    }
-
     /// A frame came. True if it is the next one to pass on; otherwise it is kept if it is early,
     /// and dropped if it is late.
     pub(crate) fn accepts(&mut self, seq: Seq, frame: &F, config: &Config) -> bool {

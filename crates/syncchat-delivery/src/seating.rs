@@ -37,11 +37,6 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         let Some(Some(room)) = self.rooms.get_mut(slot as usize) else {
             return;
         };
-        if room.seats.is_empty() && first > room.passed + 1 {
-            // Nobody was here, so nobody needs what lies before.
-            self.replay.forget(&mut room.ring);
-            room.skip_to(first - 1);
-        }
         room.goes_at = None;
         let index = room.seats.len() as u32;
         let known = self

@@ -1,4 +1,5 @@
 //! What the machine does in single situations, step by step.
+#![allow(clippy::expect_used)]
 
 use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
 
@@ -6,7 +7,7 @@ type Room = &'static str;
 type Reader = u32;
 const ROOM: Room = "room";
 
-/// A frame is its `seq` and a version.
+/// A frame is its `seq` and a version: `+` adds reader 1, `-` removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Page(Seq, char);
 
@@ -32,10 +33,15 @@ impl Outlet<Room, Reader, Page> for Log {
             return Verdict::Full;
         }
         self.said.push(format!("{reader} gets {seq}{}", frame.1));
-        Verdict::Taken
+        match (reader, frame.1) {
+            (1, '-') => Verdict::Last,
+            _ => Verdict::Taken,
+        }
     }
 
-    fn passed(&mut self, _: Room, _: Seq, _: &Page, _: &mut Vec<Reader>) {}
+    fn passed(&mut self, _: Room, _: Seq, frame: &Page, added: &mut Vec<Reader>) {
+        added.extend((frame.1 == '+').then_some(1));
+    }
 
     fn fetch(&mut self, room: Room, after: Seq, limit: usize, reason: Reason) {
         self.said
@@ -103,6 +109,18 @@ impl Bench {
 
     fn committed(&mut self, first: Seq, count: u64) {
         let frames: Vec<_> = (first..first + count).map(|seq| Page(seq, 'a')).collect();
+        self.input(Input::Committed {
+            room: ROOM,
+            first,
+            frames: &frames,
+        });
+    }
+
+    fn versions(&mut self, first: Seq, versions: &str) {
+        let frames: Vec<_> = (first..)
+            .zip(versions.chars())
+            .map(|(seq, version)| Page(seq, version))
+            .collect();
         self.input(Input::Committed {
             room: ROOM,
             first,
@@ -267,6 +285,56 @@ fn a_slow_reader_and_a_gap_take_turns() {
 }
 
 #[test]
+fn slow_readers_in_different_places_take_turns() {
+    let mut bench = Bench::new(&[1, 2]);
+    bench.log.full.extend([1, 2]);
+    bench.committed(11, 20);
+    bench.log.full.clear();
+    bench.drained(1);
+    bench.fetched(10, 4);
+    bench.drained(2);
+    bench.log.said.clear();
+    // 1 is owed 15 now, and 2 is owed 11: neither waits until the other has come to the end.
+    bench.fetched(14, 4);
+    bench.fetched(10, 4);
+    bench.fetched(18, 4);
+    bench.log.said.retain(|said| said.starts_with("fetch"));
+    bench.says(&[
+        "fetch room 4 after 10: Behind",
+        "fetch room 4 after 18: Behind",
+        "fetch room 4 after 14: Behind",
+    ]);
+}
+
+#[test]
+fn who_joins_further_on_shows_the_others_what_they_missed() {
+    let mut bench = Bench::new(&[1]);
+    bench.join(2, 12);
+    bench.tick();
+    bench.says(&["fetch room 2 after 10: Gap"]);
+    bench.fetched(10, 2);
+    bench.committed(13, 1);
+    bench.says(&["1 gets 11p", "1 gets 12p", "1 gets 13a", "2 gets 13a"]);
+}
+
+#[test]
+fn each_doubt_leads_to_a_comparison_and_doubts_meanwhile_to_one_more() {
+    let mut bench = Bench::new(&[1]);
+    let heads = [(ROOM, 10)];
+    bench.input(Input::Doubt);
+    bench.says(&["compare room"]);
+    bench.input(Input::Doubt);
+    bench.input(Input::Doubt);
+    bench.says(&[]);
+    bench.input(Input::Heads { heads: &heads });
+    bench.says(&["compare room"]);
+    bench.input(Input::Heads { heads: &heads });
+    bench.says(&[]);
+    bench.input(Input::Doubt);
+    bench.says(&["compare room"]);
+}
+
+#[test]
 fn a_changed_frame_takes_the_place_of_the_old_one() {
     let mut bench = Bench::new(&[1]);
     bench.log.full.push(1);
@@ -308,13 +376,20 @@ fn a_room_is_kept_for_a_while_and_then_forgotten() {
 }
 
 #[test]
-fn what_nobody_saw_while_a_room_was_empty_is_not_fetched() {
+fn a_room_that_was_forgotten_does_not_repeat_itself_to_who_was_removed() {
     let mut bench = Bench::new(&[1]);
-    bench.input(Input::Gone { reader: 1 });
-    bench.committed(500, 1);
-    bench.join(2, 500);
-    bench.committed(501, 1);
-    bench.says(&["2 gets 501a"]);
+    bench.versions(11, "+-");
+    bench.says(&["1 gets 11+", "1 gets 12-"]);
+    bench.now += 1_000;
+    bench.input(Input::Tick);
+    bench.says(&["unsubscribe room"]);
+    // Late words bring it back, at an earlier place.
+    bench.join(2, 10);
+    bench.join(1, 10);
+    bench.versions(11, "+-a");
+    bench.says(&["subscribe room", "2 gets 11+", "2 gets 12-", "2 gets 13a"]);
+    bench.versions(14, "+");
+    bench.says(&["2 gets 14+", "1 gets 14+"]);
 }
 
 #[test]

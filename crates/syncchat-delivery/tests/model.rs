@@ -7,7 +7,8 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashSet, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::fmt::Write;
+use std::hash::Hasher;
 
 use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
 
@@ -447,9 +448,12 @@ impl World {
         }
     }
 
+    /// Worlds that look the same are the same.
     fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        format!(
+        let mut hasher = Fingerprint(DefaultHasher::new());
+        // Writing to a hasher cannot fail.
+        let _ = write!(
+            hasher,
             "{:?}{:?}{:?}{:?}{:?}",
             self.machine,
             self.news,
@@ -462,9 +466,17 @@ impl World {
                 self.departures,
                 self.doubts
             ),
-        )
-        .hash(&mut hasher);
-        hasher.finish()
+        );
+        hasher.0.finish()
+    }
+}
+
+struct Fingerprint(DefaultHasher);
+
+impl std::fmt::Write for Fingerprint {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
     }
 }
 

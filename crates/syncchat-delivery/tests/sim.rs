@@ -140,7 +140,11 @@ struct World {
     now: u64,
     logs: Vec<Log>,
     devices: Vec<Device>,
-    mail: Vec<(u64, Mail)>,
+    /// When it arrives, in which order it was posted, and what it is.
+    mail: Vec<(u64, u64, Mail)>,
+    posted: u64,
+    /// User → when the last word of an addition arrives: such words do not overtake each other.
+    joined_at: [u64; USERS],
     faults: Faults,
     fetching: Vec<bool>,
     comparing: [bool; SHARDS],
@@ -151,8 +155,26 @@ struct World {
 
 impl World {
     fn post(&mut self, mail: Mail) {
-        let at = self.now + self.rng.next() % (self.faults.delay + 1);
-        self.mail.push((at, mail));
+        let mut at = self.now + self.rng.next() % (self.faults.delay + 1);
+        if let Mail::Joined(user, ..) = mail {
+            at = at.max(self.joined_at[user]);
+            self.joined_at[user] = at;
+        }
+        self.posted += 1;
+        self.mail.push((at, self.posted, mail));
+    }
+
+    /// Takes something that has arrived, in any order that the network may make of it.
+    fn take_mail(&mut self) -> Option<Mail> {
+        let due = self.mail.iter().enumerate();
+        let due = due.filter(|(_, (at, ..))| *at <= self.now);
+        let places: Vec<_> = due.map(|(place, _)| place).collect();
+        let mut place = self.rng.pick(&places)?;
+        if let Mail::Joined(user, ..) = self.mail[place].2 {
+            let of_user = joined_places(&self.mail, self.now, user).into_iter();
+            place = of_user.min_by_key(|&place| self.mail[place].1)?;
+        }
+        Some(self.mail.swap_remove(place).2)
     }
 
     fn devices_of(&self, user: usize) -> Vec<Reader> {
@@ -174,6 +196,14 @@ impl World {
         }
         self.post(mail);
     }
+}
+
+/// Words of additions of this user that have arrived.
+fn joined_places(mail: &[(u64, u64, Mail)], now: u64, user: usize) -> Vec<usize> {
+    let of_user = |mail: &Mail| matches!(mail, Mail::Joined(other, ..) if *other == user);
+    let due = mail.iter().enumerate();
+    let due = due.filter(|(_, (at, _, mail))| *at <= now && of_user(mail));
+    due.map(|(place, _)| place).collect()
 }
 
 impl Outlet<Room, Reader, Shared> for World {
@@ -287,6 +317,8 @@ impl Node {
                 logs,
                 devices: Vec::new(),
                 mail: Vec::new(),
+                posted: 0,
+                joined_at: [0; USERS],
                 faults,
                 fetching: vec![false; ROOMS],
                 comparing: [false; SHARDS],
@@ -434,11 +466,7 @@ impl Node {
 
     fn pass_time(&mut self) {
         self.world.now += self.world.rng.next() % 40;
-        loop {
-            let now = self.world.now;
-            let due = self.world.mail.iter().position(|&(at, _)| at <= now);
-            let Some(index) = due else { break };
-            let (_, mail) = self.world.mail.swap_remove(index);
+        while let Some(mail) = self.world.take_mail() {
             self.receive(mail);
         }
         for shard in 0..SHARDS {
