@@ -64,14 +64,13 @@ impl Gateway {
 
     /// The socket is there.
     pub(crate) fn let_in(&self, socket: &Client) {
-        let session = socket.data();
-        if session.is_waiting() {
+        if let Some(claims) = socket.data().awaited() {
             if let Some(gateway) = self.me.upgrade() {
-                tokio::spawn(gateway.let_in_later(socket.clone()));
+                tokio::spawn(gateway.let_in_later(socket.clone(), claims));
             }
             return;
         }
-        match session.take_entrance() {
+        match socket.data().take_entrance() {
             Some(Entrance::Ready(ready)) => self.let_in_at_once(socket, &ready),
             _ => self.await_token(socket),
         }
@@ -93,33 +92,23 @@ impl Gateway {
     }
 
     /// Lets in a socket whose token came while the store was away, once it is back.
-    async fn let_in_later(self: Arc<Gateway>, socket: Client) {
-        let session = socket.data();
-        let Some(Entrance::Waiting(claims)) = session.take_entrance() else {
-            return;
-        };
-        session.put_entrance(Entrance::Waiting(claims));
+    async fn let_in_later(self: Arc<Gateway>, socket: Client, claims: Claims) {
         let until = Instant::now() + ENTRANCE_WAIT;
-        loop {
+        while socket.is_connected() {
             match self.enter(&socket, claims).await {
                 Ok(_) => {
-                    drop(session.take_entrance());
+                    socket.data().take_entrance();
                     return;
                 }
-                Err(error) if error.code == ErrorCode::Unavailable && Instant::now() < until => {
-                    sleep(ENTRANCE_RETRY).await;
-                }
-                Err(error) if error.code == ErrorCode::Unavailable => {
-                    say_goodbye(&socket, ClosingReason::Draining, RETURN_AFTER_FAILURE);
-                    return socket.close(DisconnectReason::ServerClose);
-                }
-                Err(_) => {
+                Err(error) if error.code != ErrorCode::Unavailable => {
                     say_goodbye(&socket, ClosingReason::Kicked, Duration::ZERO);
                     return socket.kick();
                 }
-            }
-            if !socket.is_connected() {
-                return;
+                Err(_) if Instant::now() >= until => {
+                    say_goodbye(&socket, ClosingReason::Draining, RETURN_AFTER_FAILURE);
+                    return socket.close(DisconnectReason::ServerClose);
+                }
+                Err(_) => sleep(ENTRANCE_RETRY).await,
             }
         }
     }
@@ -145,8 +134,13 @@ impl Gateway {
             Ok((profile, memberships)) => {
                 socket.data().belongs_to(user);
                 self.greet(socket, &profile, &claims);
-                self.enter_shards(socket, user, places(&memberships), Vec::new());
-                self.has_entered(socket, user, &claims);
+                let places = places(&memberships);
+                let entered = self.hub.if_here(user, socket, || {
+                    self.enter_shards(socket, user, places, Vec::new());
+                });
+                if entered {
+                    self.has_entered(socket, user, &claims);
+                }
                 Ok(profile)
             }
             Err(error) => {
@@ -224,7 +218,7 @@ fn places(memberships: &[Membership]) -> Vec<Place> {
 
 fn refusal(error: &Error) -> ConnectError {
     let code = match error.code {
-        ErrorCode::TokenExpired => ErrorCode::TokenExpired,
+        ErrorCode::TokenExpired | ErrorCode::Internal => error.code,
         _ => ErrorCode::Unauthorized,
     };
     let data = ConnectErrorData {

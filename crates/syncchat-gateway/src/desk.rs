@@ -260,9 +260,11 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
         frame: &Shared,
         added: &mut Vec<Reader>,
     ) {
-        if let Some(user) = frame.0.added() {
+        if let Some(user) = frame.0.added()
+            && let Some(readers) = self.here.get(&user)
+        {
             self.rights.added(user, conversation, seq);
-            added.extend_from_slice(self.readers_of(user));
+            added.extend_from_slice(readers);
         }
     }
 

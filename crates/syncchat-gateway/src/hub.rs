@@ -126,6 +126,20 @@ impl Hub {
         true
     }
 
+    /// Does something for a socket unless it has left; nothing else that concerns the person
+    /// happens meanwhile. Whether it was done.
+    pub(crate) fn if_here(&self, user: UserId, socket: &Client, then: impl FnOnce()) -> bool {
+        let Some(devices) = self.people.get_mut(&user) else {
+            return false;
+        };
+        let number = socket.data().number();
+        let here = devices.sockets.iter().any(|s| s.data().number() == number);
+        if here {
+            then();
+        }
+        here
+    }
+
     /// A socket has left. `then` runs before anything else that concerns the person; it is told
     /// whether that was the last one. False if the socket was not there.
     pub(crate) fn leave(&self, user: UserId, socket: &Client, then: impl FnOnce(bool)) -> bool {

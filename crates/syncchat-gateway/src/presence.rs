@@ -61,10 +61,7 @@ impl PresenceKeeper {
 
     /// A socket of this person has come.
     pub(crate) fn has_come(&self, user: UserId) {
-        let lane = self.lane(user);
-        if !lane.here.lock().contains(&user) {
-            lane.due.set(Instant::now(), user);
-        }
+        self.lane(user).due.set(Instant::now(), user);
     }
 
     /// The last socket of this person has gone.

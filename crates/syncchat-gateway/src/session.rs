@@ -99,13 +99,12 @@ impl Session {
         self.entrance.lock().take()
     }
 
-    pub(crate) fn put_entrance(&self, entrance: Entrance) {
-        *self.entrance.lock() = Some(entrance);
-    }
-
-    /// A good token was presented, and is waiting for the store.
-    pub(crate) fn is_waiting(&self) -> bool {
-        matches!(*self.entrance.lock(), Some(Entrance::Waiting(_)))
+    /// The good token that was presented, and waits for the store.
+    pub(crate) fn awaited(&self) -> Option<Claims> {
+        match *self.entrance.lock() {
+            Some(Entrance::Waiting(claims)) => Some(claims),
+            _ => None,
+        }
     }
 
     /// It is put into the hub under this person. False if it has left already.
@@ -238,8 +237,8 @@ pub(crate) fn say_goodbye(socket: &Client, reason: ClosingReason, reconnect_in: 
 /// `unauthorized` if nobody's; `unavailable` while its token waits for the store.
 pub(crate) fn owner(socket: &Client) -> Result<UserId> {
     let session = socket.data();
-    session.user().ok_or_else(|| match session.is_waiting() {
-        true => Error::unavailable("still being let in"),
-        false => Error::new(ErrorCode::Unauthorized, "authenticate first"),
+    session.user().ok_or_else(|| match session.awaited() {
+        Some(_) => Error::unavailable("still being let in"),
+        None => Error::new(ErrorCode::Unauthorized, "authenticate first"),
     })
 }

@@ -63,18 +63,23 @@ impl Shard {
                 self.obey(command);
                 obeyed += 1;
                 if obeyed >= COMMANDS_PER_TURN || self.desk.delivered >= DELIVERIES_PER_TURN {
-                    (obeyed, self.desk.delivered) = (0, 0);
-                    self.ask();
-                    // Those who write to sockets get their turn.
-                    tokio::task::yield_now().await;
+                    obeyed = 0;
+                    self.end_turn().await;
                 }
             }
             if self.machine.wakes_at().is_some_and(|at| at <= self.now()) {
                 self.input(Input::Tick);
             }
-            self.ask();
+            self.end_turn().await;
             self.sleep().await;
         }
+    }
+
+    /// Asks what is to be asked, and lets others run: those who write to sockets among them.
+    async fn end_turn(&mut self) {
+        self.ask();
+        self.desk.delivered = 0;
+        tokio::task::yield_now().await;
     }
 
     /// Waits for a command, or until the machine wants a tick.
@@ -90,7 +95,6 @@ impl Shard {
             }
             None => filled.await,
         }
-        self.desk.delivered = 0;
     }
 
     fn obey(&mut self, command: Command) {

@@ -21,7 +21,7 @@ pub(crate) async fn handle(
     let _turn = socket.data().order.lock().await;
     match socket.data().user() {
         Some(user) => renew(gateway, socket, user, claims).await,
-        None if socket.data().is_waiting() => Err(Error::unavailable("still being let in")),
+        None if socket.data().awaited().is_some() => Err(Error::unavailable("still being let in")),
         None => {
             let user = gateway.enter(socket, claims).await?;
             Ok(Reply::Authenticated(user, claims.expires_at))

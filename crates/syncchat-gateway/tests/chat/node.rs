@@ -12,10 +12,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use syncchat_backplane::{LimiterRates, LocalFleet};
 use syncchat_core::command::CreateConversation;
-use syncchat_core::model::{ConversationId, ConversationKind, UserId};
+use syncchat_core::model::{
+    Account, ConversationId, ConversationKind, PresenceStatus, Timestamp, User, UserId,
+};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::Limiter;
-use syncchat_core::ports::store::{AccountStore, Store};
+use syncchat_core::ports::store::{
+    AccountStore, AccountWrite, RefreshToken, Rotation, Store, StoreError, StoreResult,
+};
 use syncchat_core::{Chat, People};
 use syncchat_delivery::Config as DeliveryConfig;
 use syncchat_engine::{Config as EngineConfig, Engine};
@@ -51,6 +55,7 @@ pub(crate) struct Node {
     pub(crate) identity: Arc<Identity>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) fleet: Arc<FaultyFleet>,
+    pub(crate) accounts: Arc<FaultyAccounts>,
     pub(crate) store: Arc<dyn Store>,
     // Holds the file until the end.
     _folder: Option<TempDir>,
@@ -83,7 +88,12 @@ impl Node {
     async fn over(store: Arc<dyn Store>, settings: Settings, folder: Option<TempDir>) -> Node {
         let local = Arc::new(LocalFleet::new(settings.rates));
         let fleet = Arc::new(FaultyFleet::new(Arc::clone(&local)));
-        let accounts: Arc<dyn AccountStore> = store.clone();
+        let accounts = Arc::new(FaultyAccounts {
+            accounts: store.clone(),
+            away: AtomicBool::new(false),
+        });
+        let faulty_accounts = Arc::clone(&accounts);
+        let accounts: Arc<dyn AccountStore> = accounts;
         let limiter: Arc<dyn Limiter> = local.clone();
         let presence: Arc<dyn Presence> = local;
         let shared: Arc<dyn Fleet> = fleet.clone();
@@ -125,6 +135,7 @@ impl Node {
             identity,
             gateway,
             fleet,
+            accounts: faulty_accounts,
             store,
             _folder: folder,
         }
@@ -257,5 +268,80 @@ impl Fleet for FaultyFleet {
 
     fn kind(&self) -> &'static str {
         self.local.kind()
+    }
+}
+
+/// Accounts that can be made not to be found for a while.
+pub(crate) struct FaultyAccounts {
+    accounts: Arc<dyn Store>,
+    /// The store does not answer.
+    pub(crate) away: AtomicBool,
+}
+
+#[async_trait]
+impl AccountStore for FaultyAccounts {
+    async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>> {
+        match self.away.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable("it is away".into())),
+            false => self.accounts.users(ids).await,
+        }
+    }
+
+    async fn create_account(&self, account: &Account) -> StoreResult<AccountWrite> {
+        self.accounts.create_account(account).await
+    }
+
+    async fn account_by_login(&self, login: &str) -> StoreResult<Option<Account>> {
+        self.accounts.account_by_login(login).await
+    }
+
+    async fn search_users(&self, prefix: &str, limit: usize) -> StoreResult<Vec<User>> {
+        self.accounts.search_users(prefix, limit).await
+    }
+
+    async fn update_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        avatar: Option<&str>,
+    ) -> StoreResult<AccountWrite> {
+        self.accounts.update_profile(id, username, avatar).await
+    }
+
+    async fn set_presence(
+        &self,
+        id: UserId,
+        status: PresenceStatus,
+        last_seen: Timestamp,
+    ) -> StoreResult<()> {
+        self.accounts.set_presence(id, status, last_seen).await
+    }
+
+    async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {
+        self.accounts.add_refresh_token(token).await
+    }
+
+    async fn rotate_refresh_token(
+        &self,
+        hash: [u8; 32],
+        next: &RefreshToken,
+        now: Timestamp,
+    ) -> StoreResult<Rotation> {
+        self.accounts.rotate_refresh_token(hash, next, now).await
+    }
+
+    async fn revoke_refresh_token(
+        &self,
+        hash: [u8; 32],
+    ) -> StoreResult<Option<(UserId, [u8; 16])>> {
+        self.accounts.revoke_refresh_token(hash).await
+    }
+
+    async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {
+        self.accounts.refresh_family_active(family).await
+    }
+
+    async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.accounts.delete_expired_tokens(now, limit).await
     }
 }

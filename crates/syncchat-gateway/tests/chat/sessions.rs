@@ -1,5 +1,6 @@
 //! Who may come in, until when, and how they are sent away.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -36,6 +37,45 @@ async fn bad_tokens_are_refused() {
         let expected = json!({"message": "Authentication error", "data": {"code": code}});
         assert_eq!(why, expected);
     }
+}
+
+#[tokio::test]
+async fn who_comes_while_the_store_is_away_is_let_in_when_it_is_back() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let conversation = node.group(&ada, &[&bob]).await;
+    let mut sender = node.connect(&bob).await;
+    node.accounts.away.store(true, Ordering::Relaxed);
+    let mut client = Client::open(node.address).await;
+    client.join(Some(&ada.token)).await.expect("not refused");
+    let ack = client.call("sync", json!({"all": true})).await;
+    assert_eq!(ack["error"]["code"], "unavailable");
+    node.accounts.away.store(false, Ordering::Relaxed);
+    client.next("authenticated").await;
+    sender.say(conversation, "hello").await;
+    assert_eq!(client.next("receive_msg").await["content"], "hello");
+
+    // A token that comes later can be presented again.
+    let mut late = Client::open(node.address).await;
+    late.join(None).await.expect("joined");
+    node.accounts.away.store(true, Ordering::Relaxed);
+    let ack = late.call("authenticate", json!({"token": ada.token})).await;
+    assert_eq!(ack["error"]["code"], "unavailable");
+    node.accounts.away.store(false, Ordering::Relaxed);
+    let ack = late.call("authenticate", json!({"token": ada.token})).await;
+    assert_eq!(ack["ok"], true);
+    sender.say(conversation, "again").await;
+    assert_eq!(late.next("receive_msg").await["content"], "again");
+}
+
+#[tokio::test]
+async fn a_good_token_of_nobody_is_refused() {
+    let node = Node::new().await;
+    let nobody = syncchat_core::model::UserId::generate();
+    let (token, _) = node.identity.issue_access(nobody).expect("a token");
+    let mut client = Client::open(node.address).await;
+    let why = client.join(Some(&token)).await.expect_err("refused");
+    assert_eq!(why["data"]["code"], "unauthorized");
 }
 
 #[tokio::test]
