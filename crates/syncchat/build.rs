@@ -20,18 +20,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         collect(&built.canonicalize()?, "", &mut files)?;
         files.sort();
     }
+    // Copied, so that what is compiled is what was listed, even if the client is built again
+    // meanwhile.
+    let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut table = String::from("&[\n");
-    for (name, path) in &files {
+    for (place, (name, path)) in files.iter().enumerate() {
+        let bytes = fs::read(path)?;
         let mut hasher = DefaultHasher::new();
-        fs::read(path)?.hash(&mut hasher);
+        bytes.hash(&mut hasher);
         let tag = format!("W/\"{:016x}\"", hasher.finish());
+        let copy = out.join(format!("page-{place}"));
+        fs::write(&copy, bytes)?;
         writeln!(
             table,
-            "    File {{ name: {name:?}, tag: {tag:?}, bytes: include_bytes!({path:?}) }},"
+            "    File {{ name: {name:?}, tag: {tag:?}, bytes: include_bytes!({copy:?}) }},"
         )?;
     }
     table.push(']');
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("page.rs"), table)?;
+    fs::write(out.join("page.rs"), table)?;
     Ok(())
 }
 
