@@ -40,7 +40,8 @@ export class Person {
   }
 
   conversation(name: string) {
-    return this.list.getByRole('link').filter({ hasText: name });
+    const escaped = name.replace(/[.]/gu, '\\.');
+    return this.list.getByRole('link', { name: new RegExp(`^${escaped} `, 'u') });
   }
 
   message(text: string) {
@@ -73,8 +74,10 @@ export class Person {
 
 export interface World {
   readonly node: Node;
-  /** A new person, signed up at a browser of their own. */
-  readonly signUp: (name: string, options?: BrowserContextOptions) => Promise<Person>;
+  /** A new person, signed up at a browser of their own, under a name that nobody has yet. */
+  readonly signUp: (prefix: string, options?: BrowserContextOptions) => Promise<Person>;
+  /** The same, under this very name. */
+  readonly signUpAs: (name: string, options?: BrowserContextOptions) => Promise<Person>;
   /** Complaints of pages: errors, warnings, refusals by the content security policy. */
   readonly complaints: string[];
 }
@@ -126,13 +129,15 @@ export function testWith(...flags: string[]) {
     world: async ({ node, browser }, provide) => {
       const complaints: string[] = [];
       const contexts: Awaited<ReturnType<Browser['newContext']>>[] = [];
-      const signUp = async (prefix: string, options?: BrowserContextOptions) => {
+      const signUpAs = async (name: string, options?: BrowserContextOptions) => {
         const context = await browser.newContext(options);
         contexts.push(context);
         context.on('page', (page) => watch(page, complaints));
-        return signUpOn(await context.newPage(), node.url, newName(prefix));
+        return signUpOn(await context.newPage(), node.url, name);
       };
-      await provide({ node, signUp, complaints });
+      const signUp = (prefix: string, options?: BrowserContextOptions) =>
+        signUpAs(newName(prefix), options);
+      await provide({ node, signUp, signUpAs, complaints });
       await Promise.all(contexts.map((context) => context.close()));
       expect(complaints).toEqual([]);
     },

@@ -72,6 +72,11 @@ export class Node {
     await this.#end('SIGKILL');
   }
 
+  /** Asks it to end, as an operator does, and waits until it has said goodbye to everybody. */
+  async drain(): Promise<void> {
+    await this.#end('SIGTERM');
+  }
+
   /** Ends it for good, and its data with it. */
   async stop(): Promise<void> {
     await this.#end('SIGKILL');

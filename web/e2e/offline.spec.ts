@@ -1,6 +1,6 @@
 import { expect, testWith } from './fixtures';
 
-const test = testWith();
+const test = testWith('--drain', '2s');
 
 test('what is written while the node is down survives a reload and arrives once', async ({
   world,
@@ -85,7 +85,7 @@ test('what was missed comes in order, edits and receipts too', async ({ world })
   await expect(ann.conversation(cat.name)).toContainText('1 unread');
 });
 
-test('a message the server refuses says so and can be retried or dropped', async ({ world }) => {
+test('who was removed while away sees it on return, and sends nothing there', async ({ world }) => {
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');
   const cat = await world.signUp('cat');
@@ -106,4 +106,26 @@ test('a message the server refuses says so and can be retried or dropped', async
   await expect(ben.banner).toHaveCount(0, { timeout: 30_000 });
   await expect(ben.conversation('Crew')).toHaveCount(0);
   await expect(cat.conversation('Crew')).not.toContainText('am I still here?');
+});
+
+test('a node that is restarted in good order loses nothing on the way', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await ann.say('before');
+  await ben.open(ann.name);
+  await expect(ann.message('before')).toContainText('read');
+
+  const drained = world.node.drain();
+  for (let at = 1; at <= 5; at += 1) await ann.say(`meanwhile ${at}`);
+  await drained;
+  await world.node.start();
+  const expected = ['before', ...[1, 2, 3, 4, 5].map((at) => `meanwhile ${at}`)];
+  for (const person of [ann, ben]) {
+    await expect(person.log.getByRole('article')).toHaveText(
+      expected.map((text) => new RegExp(text, 'u')),
+      { timeout: 30_000 },
+    );
+  }
+  await expect(ann.message('meanwhile 5')).toContainText('read');
 });

@@ -58,13 +58,15 @@ export class Chat {
     this.#database = database;
     this.#connection = new Connection(session, {
       onUp: () => void this.#up(),
-      onDown: () => this.store.setState({ connection: 'away' }),
+      // Who is there, and who types, is not known any more.
+      onDown: () => this.store.setState({ connection: 'away', presence: {}, typing: {} }),
     });
     this.#sync = new Sync(this.store, this.#connection, rest);
     this.#marks = new Marks(this.store, this.#connection);
     this.#outbox = new Outbox(database, tabs, me.id, {
       send: (pending) => this.#send(pending),
       isOnline: () => this.#connection.connected,
+      isGone: (id) => !(id in this.store.getState().conversations),
       changed: (pending) => this.store.setState(store.pendingKnown(pending)),
       committed: (message) => this.#arrived(message),
     });
@@ -121,7 +123,7 @@ export class Chat {
   }
 
   send(conversationId: string, { content, replyTo, kind, attachments }: Written): void {
-    this.#marks.sent(conversationId);
+    this.#marks.typing(conversationId, false);
     void this.#outbox.add({
       clientMsgId: randomId(),
       conversationId,

@@ -42,6 +42,9 @@ export const SEND_RETRY_FIRST_MS = 500;
 /** … up to here. */
 export const SEND_RETRY_MAX_MS = 10_000;
 
+/** A server that asks to wait longer than this is not waited for: the message is shown as failed. */
+export const SEND_WAIT_MAX_MS = 5_000;
+
 /** Cursors are told at most this often for a conversation. */
 export const MARK_EVERY_MS = 250;
 /** `typing` is repeated this often while somebody types; the server lets it end after 6 s. */

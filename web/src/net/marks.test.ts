@@ -76,11 +76,4 @@ describe('typing', () => {
       false,
     ]);
   });
-
-  it('ends with a message, without a word', () => {
-    marks.typing('c', true, 10_000);
-    marks.sent('c');
-    marks.typing('c', false, 10_100);
-    expect(hint).toHaveBeenCalledOnce();
-  });
 });

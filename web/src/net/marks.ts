@@ -49,11 +49,6 @@ export class Marks {
     this.live.hint('typing', { conversationId: id, typing });
   }
 
-  /** The server ended my typing by itself when it took my message. */
-  sent(id: string): void {
-    this.#typedAt.delete(id);
-  }
-
   #soon(id: string): void {
     if (this.#timers.has(id)) return;
     const timer = setTimeout(() => {

@@ -41,6 +41,7 @@ function open(userId = 'me') {
     {
       send: (one) => (tab.online ? server.send(one) : Promise.reject(new Unreachable())),
       isOnline: () => tab.online,
+      isGone: (id) => id === 'gone',
       changed: (shown) => (tab.shown = shown),
       committed: (one) => tab.committed.push(one.clientMsgId ?? ''),
     },
@@ -139,6 +140,23 @@ describe('an outbox', () => {
     await settle();
     expect(server.stored).toEqual(['b', 'a']);
     expect(tab.shown).toEqual([]);
+  });
+
+  it('does not wait longer than a moment', async () => {
+    server.faults.push(new Refused({ code: 'rate_limited', message: '', retryAfterMs: 60_000 }));
+    const { tab, outbox } = open();
+    await outbox.add(pending('a'));
+    await settle();
+    expect(wait).not.toHaveBeenCalled();
+    expect(states(tab.shown)).toEqual(['failed']);
+  });
+
+  it('drops what can never arrive, because the conversation is gone', async () => {
+    server.faults.push(new Refused({ code: 'not_found', message: '' }));
+    const { tab, outbox } = open();
+    await outbox.add(pending('a', { conversationId: 'gone' }));
+    await settle();
+    expect([tab.shown, await database.all('outbox')]).toEqual([[], []]);
   });
 
   it('gives up on a server that cannot, after a bounded number of tries', async () => {

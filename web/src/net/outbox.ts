@@ -12,7 +12,7 @@ import type { Message, Pending } from '../state/model';
 import { backoff, sleep } from './backoff';
 import type { Database } from './database';
 import { Refused, explain, isPassing } from './errors';
-import { SEND_RETRY_FIRST_MS, SEND_RETRY_MAX_MS, SEND_TRIES_MAX } from './limits';
+import { SEND_RETRY_FIRST_MS, SEND_RETRY_MAX_MS, SEND_TRIES_MAX, SEND_WAIT_MAX_MS } from './limits';
 import type { Tabs } from './tabs';
 
 /** As it is on disk. The key sorts by the order of writing. */
@@ -27,6 +27,8 @@ export interface OutboxPort {
   send: (pending: Pending) => Promise<Message>;
   /** Whether there is a connection to send on. */
   isOnline: () => boolean;
+  /** Whether this person is not in the conversation any more. */
+  isGone: (conversationId: string) => boolean;
   /** What waits now. */
   changed: (pending: readonly Pending[]) => void;
   committed: (message: Message) => void;
@@ -158,11 +160,14 @@ export class Outbox {
           this.#mark(entry.key, 'waiting');
           return false;
         }
-        if (!isPassing(error) || attempt + 1 >= SEND_TRIES_MAX) {
-          await this.#update(current, { state: 'failed', reason: explain(error) });
+        const asked = error instanceof Refused ? error.retryAfterMs : null;
+        const isFinal = !isPassing(error) || attempt + 1 >= SEND_TRIES_MAX;
+        if (isFinal || (asked ?? 0) > SEND_WAIT_MAX_MS) {
+          // In a conversation that is gone nobody would see it fail.
+          if (this.port.isGone(entry.pending.conversationId)) await this.remove(clientMsgId);
+          else await this.#update(current, { state: 'failed', reason: explain(error) });
           return true;
         }
-        const asked = error instanceof Refused ? error.retryAfterMs : null;
         const grows = { firstMs: SEND_RETRY_FIRST_MS, maxMs: SEND_RETRY_MAX_MS };
         await this.wait(asked ?? backoff(attempt, grows));
       }

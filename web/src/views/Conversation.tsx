@@ -156,6 +156,8 @@ function Header({ conversation, onDetails }: HeaderProps) {
 
 function Presence({ id }: { id: string | null }) {
   const presence = useChatState((state) => (id === null ? undefined : state.presence[id]));
+  const away = useChatState((state) => state.connection === 'away');
+  if (away) return <>waiting for the connection</>;
   if (presence?.online) return <>online</>;
   return <>{presence?.lastSeen ? lastSeenLabel(presence.lastSeen) : 'offline'}</>;
 }
@@ -166,12 +168,17 @@ function GroupPresence({ conversation }: { conversation: ConversationState }) {
     (state) =>
       participants.filter((one) => one === state.me.id || state.presence[one]?.online).length,
   );
+  const away = useChatState((state) => state.connection === 'away');
   return (
     <>
       {participants.length === 1 ? '1 person' : `${participants.length} people`}
-      <VisuallyHidden>, </VisuallyHidden>
-      <span aria-hidden="true"> · </span>
-      {online} online
+      {!away && (
+        <>
+          <VisuallyHidden>, </VisuallyHidden>
+          <span aria-hidden="true"> · </span>
+          {online} online
+        </>
+      )}
     </>
   );
 }

@@ -47,9 +47,9 @@ export function ConversationList({ open, onNewConversation }: ConversationListPr
       )}
       {loaded && all.length === 0 && (
         <div className={styles.none}>
-          <p>No conversations yet.</p>
+          <p>No conversations yet. Find somebody by name and say the first word.</p>
           <button type="button" onClick={onNewConversation}>
-            Find somebody to talk to
+            Start talking
           </button>
         </div>
       )}
@@ -99,7 +99,7 @@ const Item = memo(function Item({ conversation, pending, at, isOpen }: ItemProps
       <span className={styles.body}>
         <span className={styles.line}>
           <span className={styles.name}>{name}</span>
-          {other !== null && <VisuallyHidden>, {online ? 'online' : 'offline'}, </VisuallyHidden>}
+          {other !== null && <VisuallyHidden> {online ? 'online' : 'offline'} </VisuallyHidden>}
           <time className={styles.time} dateTime={new Date(at).toISOString()} title={exactTime(at)}>
             {listTime(at)}
           </time>
@@ -114,7 +114,6 @@ const Item = memo(function Item({ conversation, pending, at, isOpen }: ItemProps
           </span>
           {unread > 0 && (
             <span className={styles.unread}>
-              <VisuallyHidden>, </VisuallyHidden>
               {unread > 999 ? '999+' : unread}
               <VisuallyHidden> unread</VisuallyHidden>
             </span>

@@ -1,0 +1,23 @@
+import { expect, testWith } from './fixtures';
+
+/** Two messages at once, and one more every six seconds. */
+const test = testWith('--rate-messages', '10/m:2');
+
+test('a message the server does not take says so, and is sent by Retry', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  for (const text of ['one', 'two', 'three']) await ann.say(text);
+  const third = ann.message('three');
+  await expect(third).toContainText('failed');
+  await expect(third).toContainText('That was too fast');
+  await expect(ann.conversation(ben.name)).toContainText('Not sent: three');
+
+  await ann.page.reload();
+  await expect(third).toContainText('failed');
+  await ann.page.waitForTimeout(7_000);
+  await third.getByRole('button', { name: 'Retry' }).click();
+  await expect(third).toContainText('delivered');
+  await ben.open(ann.name);
+  await expect(ben.log.getByRole('article')).toHaveText([/one/u, /two/u, /three/u]);
+});
