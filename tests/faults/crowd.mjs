@@ -6,10 +6,11 @@ import { sleep, until } from '../harness/process.mjs';
 import { Listener, Talker, delays, judge, spread } from './workload.mjs';
 
 /**
- * Makes `rooms` rooms of `members` people. Person i talks on `at(i)` and listens, on a device of
- * their own, on `at(i + 1)`.
+ * Makes `rooms` rooms of `members` people, in which all talk at once, and for each of them a quiet
+ * one, where only they say a word now and then: nothing follows a lost word there soon that would show
+ * it missing. Person i talks on `at(i)` and listens, on a device of their own, on `at(i + 1)`.
  */
-export async function gather(at, { rooms = 2, members = 3, pauseMs = 15, options = {} } = {}) {
+export async function gather(at, { rooms = 2, members = 3, pauseMs = 150, quietMs = 600, options = {} } = {}) {
   const people = [];
   for (let i = 0; i < members; i += 1) people.push(await person(at(i), 'crowd'));
   const talkers = [];
@@ -20,6 +21,11 @@ export async function gather(at, { rooms = 2, members = 3, pauseMs = 15, options
     for (const [i, who] of people.entries()) {
       talkers.push(new Talker(at(i), who, id, `r${r}-p${i}`, { pauseMs, ...options }));
     }
+  }
+  for (const [i, who] of people.entries()) {
+    const { id } = await converse(people[0], people.slice(1), 'group', `quiet room ${i}`);
+    ids.push(id);
+    talkers.push(new Talker(at(i), who, id, `q${i}`, { pauseMs: quietMs, ...options }));
   }
   const listeners = people.map((who, i) => new Listener(at(i + 1), who, ids, options));
   await Promise.all(listeners.map((listener) => listener.open()));
@@ -110,13 +116,14 @@ export async function underLoad(name, crowd, fault, { stays = false, beforeMs = 
   await sleep(afterMs);
   const verdict = await crowd.end();
   const during = crowd.delays(began, healed).map(({ ms }) => ms);
+  const slowest = Math.max(...crowd.talkers.map((talker) => talker.longestWaitMs));
   const after = crowd.delays(healed).map(({ ms }) => ms);
   const { lost, doubled, disordered } = count(verdict.faults);
   console.log(
     [
       `${name}: ${verdict.acked} acknowledged, ${lost} lost, ${doubled} doubled, ${disordered} out of order`,
       `fault ${healed - began} ms, accepting again ${accepting} ms later, whole ${crowd.wholeAfter(healed)} ms later`,
-      `delay during: ${spread(during)}; after: ${spread(after)}`,
+      `delay during: ${spread(during)}; after: ${spread(after)}; slowest answer ${slowest} ms`,
       ...(said ? [said] : []),
     ].join('\n    '),
   );

@@ -60,7 +60,7 @@ it(`${SECONDS} s of chaos`, { timeout: (SECONDS + 240) * 1_000 }, async () => {
     'primary steps down': () => fleet.mongo.stepDown(),
   };
   const kinds = Object.keys(faults);
-  const crowd = await gather(() => fleet.haproxy, { members: 6, rooms: 3, pauseMs: 20 });
+  const crowd = await gather(() => fleet.haproxy, { members: 6, rooms: 3 });
   const end = Date.now() + SECONDS * 1_000;
   const done = new Map();
   // Faults of one server come one after the other; those of different servers overlap.

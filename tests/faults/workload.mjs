@@ -221,7 +221,7 @@ export async function judge(log, talkers, listeners, conversationId) {
   for (const listener of listeners) {
     const held = listener.held.get(conversationId);
     if (!held) continue;
-    await until(`a listener to hold ${log.length}`, () => dense(held) >= log.length, 20_000).catch((error) =>
+    await until(`a listener to hold ${log.length}`, () => dense(held) >= log.length, 45_000).catch((error) =>
       faults.push(`${error.message}; holds ${dense(held)} without a hole, ${held.size} in all`),
     );
     for (const message of log) {

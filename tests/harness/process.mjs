@@ -1,14 +1,18 @@
 // Children of the test run: started with free ports and a folder of their own, ended by pid.
 import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
 const children = new Set();
+const dirs = new Set();
 
+// Whatever way the run ends, nothing of it stays.
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
+  for (const dir of dirs) rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
 });
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => process.exit(130));
@@ -26,7 +30,12 @@ export async function freePort() {
 /** A folder that is removed by the function returned with it. */
 export async function tempDir(name) {
   const dir = await mkdtemp(path.join(os.tmpdir(), `syncchat-${name}-`));
-  return { dir, remove: () => rm(dir, { recursive: true, force: true, maxRetries: 5 }) };
+  dirs.add(dir);
+  const remove = async () => {
+    await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    dirs.delete(dir);
+  };
+  return { dir, remove };
 }
 
 /** Starts a program; keeps the end of its output for error messages. */
