@@ -24,3 +24,5 @@ say "hostile input"
 npm run --silent hostile
 say "faults"
 npm run --silent faults
+say "a fleet of gateways over Redis, behind HAProxy"
+npm run --silent fleet
