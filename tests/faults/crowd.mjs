@@ -28,8 +28,17 @@ export async function gather(at, { rooms = 2, members = 3, pauseMs = 150, quietM
     talkers.push(new Talker(at(i), who, id, `q${i}`, { pauseMs: quietMs, ...options }));
   }
   const listeners = people.map((who, i) => new Listener(at(i + 1), who, ids, options));
-  await Promise.all(listeners.map((listener) => listener.open()));
-  await until('all who talk to be connected', () => talkers.every((talker) => talker.socket.connected));
+  const close = () => {
+    talkers.forEach((talker) => talker.stop());
+    [...talkers, ...listeners].forEach((one) => one.close());
+  };
+  try {
+    await Promise.all(listeners.map((listener) => listener.open()));
+    await until('all who talk to be connected', () => talkers.every((talker) => talker.socket.connected));
+  } catch (error) {
+    close();
+    throw error;
+  }
   let talk = Promise.resolve();
   const crowd = {
     people,
@@ -91,10 +100,7 @@ export async function gather(at, { rooms = 2, members = 3, pauseMs = 150, quietM
       }
       return longest;
     },
-    close() {
-      talkers.forEach((talker) => talker.stop());
-      [...talkers, ...listeners].forEach((one) => one.close());
-    },
+    close,
   };
   return crowd;
 }

@@ -156,7 +156,7 @@ export class Listener {
   }
 
   close() {
-    this.socket.disconnect();
+    this.socket?.disconnect();
   }
 }
 
