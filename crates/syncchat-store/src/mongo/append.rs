@@ -252,10 +252,10 @@ async fn sort_out<'a>(
         .flat_map(|(_, append)| client_ids(append))
         .map(|(conversation, sender, id)| (conversation, sender, id.to_owned()))
         .collect();
-    let (heads, written) = futures_util::try_join!(
-        super::conversations::heads(store, &ids),
-        conversations_with(store, &keys)
-    )?;
+    // In this order: a write of ours that lands in between moves a head that was read before it,
+    // and is found by what is read after it.
+    let heads = super::conversations::heads(store, &ids).await?;
+    let written = conversations_with(store, &keys).await?;
     let unmoved: HashSet<(ConversationId, Seq)> = heads.into_iter().collect();
     let mut rest = Vec::with_capacity(open.len());
     for (place, append) in open {
