@@ -1,34 +1,17 @@
-import type { Page } from '@playwright/test';
-
 import { expect, testWith } from './fixtures';
+import { writeMany } from './seed';
 
 const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
 
-/** Writes messages by REST, as somebody who is signed in on this page. */
-async function writeMany(page: Page, count: number): Promise<void> {
-  const token = page.waitForRequest((request) => request.url().includes('/api/users'));
-  await page.getByRole('button', { name: 'New conversation' }).click();
-  await page.getByRole('searchbox', { name: 'People' }).fill('x');
-  const authorization = (await (await token).allHeaders()).authorization ?? '';
-  await page.keyboard.press('Escape');
-  const id = new URL(page.url()).hash.replace('#/c/', '');
-  for (let from = 1; from <= count; from += 1) {
-    const answer = await page.request.post(
-      `${new URL(page.url()).origin}/api/conversations/${id}/messages`,
-      {
-        headers: { authorization },
-        data: { content: `line ${from}${from % 5 === 0 ? ' and more words'.repeat(12) : ''}` },
-      },
-    );
-    expect(answer.status()).toBe(201);
-  }
-}
+/** Every fifth is long, so that heights differ. */
+const line = (index: number) =>
+  `line ${index}${index % 5 === 0 ? ' and more words'.repeat(12) : ''}`;
 
 test('history comes back as one scrolls, and what is read does not jump', async ({ world }) => {
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');
   await ann.begin([ben]);
-  await writeMany(ann.page, 230);
+  await writeMany(ann.page, 230, line);
   await ben.open(ann.name);
   // It opens where the new ones begin; here, everything is new.
   const end = ben.page.getByRole('button', { name: /^To the new/u });
@@ -80,7 +63,7 @@ test('new messages are counted, marked, and read only when they are seen', async
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');
   await ann.begin([ben]);
-  await writeMany(ann.page, 60);
+  await writeMany(ann.page, 60, line);
   await expect(ben.conversation(ann.name)).toContainText('60 unread');
   await ben.open(ann.name);
   await expect(ben.log.getByRole('separator', { name: 'New messages' })).toBeVisible();
@@ -96,7 +79,7 @@ test('while one reads above, what comes below is hinted at', async ({ world }) =
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');
   await ann.begin([ben]);
-  await writeMany(ann.page, 60);
+  await writeMany(ann.page, 60, line);
   await expect(ann.message('line 60')).toBeVisible();
   await ann.log.hover();
   await ann.page.mouse.wheel(0, -2_000);

@@ -1,4 +1,4 @@
-import { memo, useMemo, useRef, type KeyboardEvent } from 'react';
+import { memo, useEffect, useMemo, useRef, type KeyboardEvent } from 'react';
 
 import { conversationHref } from '../app/route';
 import { rove } from '../a11y/rove';
@@ -21,6 +21,9 @@ export function ConversationList({ open, onNewConversation }: ConversationListPr
   const pending = useChatState((state) => state.pending);
   const loaded = useChatState((state) => state.loaded);
   const list = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (loaded) performance.mark('syncchat:list');
+  }, [loaded]);
   const all = useMemo(() => listed({ conversations, pending }), [conversations, pending]);
 
   const onKeyDown = (event: KeyboardEvent) => {

@@ -10,6 +10,7 @@ import {
 import { Virtualizer, type VirtualizerHandle } from 'virtua';
 
 import { rove } from '../a11y/rove';
+import { statusOf } from '../state/log';
 import { prependedRows, rowsOf, type Row } from '../state/rows';
 import { useChat, useChatState } from './chat-context';
 import { IconButton } from './Button';
@@ -39,6 +40,8 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
   const me = useChatState((state) => state.me.id);
   const log = useChatState((state) => state.logs[id]);
   const pending = useChatState((state) => state.pending[id] ?? NONE);
+  const people = useChatState((state) => state.people);
+  const cursors = useChatState((state) => state.cursors[id]);
   const isGroup = useChatState((state) => state.conversations[id]?.kind === 'group');
 
   // Where the new messages began when the conversation was opened, and stays until it is left.
@@ -226,6 +229,11 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
   const activeAt = active === null ? -1 : rows.findIndex(({ key }) => key === active);
   const actions = useMemo(() => ({ onReply, onEdit, onDelete }), [onReply, onEdit, onDelete]);
 
+  const quote = (replyTo: string | null) => {
+    const quoted = replyTo === null ? undefined : byId.get(replyTo);
+    return { quoted, quotedName: quoted && people[quoted.sender]?.username };
+  };
+
   const render = (row: Row) => {
     switch (row.type) {
       case 'start':
@@ -245,7 +253,7 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
             first={row.first}
             last={row.last}
             active={row.key === active}
-            quoted={row.pending.replyTo === null ? undefined : byId.get(row.pending.replyTo)}
+            {...quote(row.pending.replyTo)}
             onJump={onJump}
           />
         );
@@ -255,12 +263,15 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
             key={row.key}
             rowKey={row.key}
             message={row.message}
+            sender={people[row.message.sender]}
+            mine={row.message.sender === me}
+            status={statusOf(row.message, cursors)}
             first={row.first}
             last={row.last}
             inGroup={isGroup}
             active={row.key === active}
             flash={row.message.id === flash}
-            quoted={row.message.replyTo === null ? undefined : byId.get(row.message.replyTo)}
+            {...quote(row.message.replyTo)}
             onJump={onJump}
             actions={actions}
           />

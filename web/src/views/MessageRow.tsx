@@ -1,8 +1,7 @@
 import { memo, useId, useState, type ReactNode } from 'react';
 
 import { VisuallyHidden } from '../a11y/VisuallyHidden';
-import { statusOf } from '../state/log';
-import type { Attachment, Message, Pending } from '../state/model';
+import type { Attachment, Message, MessageStatus, Pending, Person } from '../state/model';
 import { AttachmentList } from './Attachments';
 import { Avatar } from './Avatar';
 import { IconButton } from './Button';
@@ -20,6 +19,7 @@ export interface MessageActions {
   readonly onDelete: (message: Message) => void;
 }
 
+/** Rows are made and thrown away as one scrolls: what they show is handed to them, ready. */
 interface Place {
   readonly rowKey: string;
   readonly first: boolean;
@@ -27,22 +27,22 @@ interface Place {
   /** Whether arrow keys have brought the focus here: then Tab goes to its actions. */
   readonly active: boolean;
   readonly quoted: Message | undefined;
+  readonly quotedName: string | undefined;
   readonly onJump: (messageId: string) => void;
 }
 
 interface MessageRowProps extends Place {
   readonly message: Message;
+  readonly sender: Person | undefined;
+  readonly mine: boolean;
+  readonly status: MessageStatus;
   readonly inGroup: boolean;
   readonly flash: boolean;
   readonly actions: MessageActions;
 }
 
 export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
-  const { message, inGroup, flash, actions, active, ...place } = props;
-  const me = useChatState((state) => state.me.id);
-  const cursors = useChatState((state) => state.cursors[message.conversationId]);
-  const sender = useChatState((state) => state.people[message.sender]);
-  const mine = message.sender === me;
+  const { message, sender, mine, status, inGroup, flash, actions, active, ...place } = props;
   const tab = active ? 0 : -1;
 
   return (
@@ -61,7 +61,7 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
       edited={message.edited && !message.deleted}
       attachments={message.attachments}
       replyTo={message.replyTo}
-      state={mine && !message.deleted ? <State state={statusOf(message, cursors)} /> : null}
+      state={mine && !message.deleted ? <State state={status} /> : null}
       actions={
         !message.deleted && (
           <>
@@ -201,6 +201,7 @@ function Bubble(props: BubbleProps) {
             <Quote
               id={props.replyTo}
               message={props.quoted}
+              sender={props.quotedName}
               tabIndex={props.active ? 0 : -1}
               onJump={props.onJump}
             />
@@ -268,13 +269,13 @@ function State({ state, waiting = false }: { state: DeliveryState; waiting?: boo
 interface QuoteProps {
   readonly id: string;
   readonly message: Message | undefined;
+  readonly sender: string | undefined;
   readonly tabIndex: number;
   readonly onJump: (id: string) => void;
 }
 
 /** The message that is answered, in one line; pressing it goes there. */
-function Quote({ id, message, tabIndex, onJump }: QuoteProps) {
-  const sender = useChatState((state) => state.people[message?.sender ?? '']?.username);
+function Quote({ id, message, sender, tabIndex, onJump }: QuoteProps) {
   return (
     <button type="button" className={styles.quote} tabIndex={tabIndex} onClick={() => onJump(id)}>
       <span className={styles.quoted}>{sender ?? 'In reply to'}</span>
