@@ -29,7 +29,6 @@ export async function gather(at, { rooms = 2, members = 3, pauseMs = 150, quietM
   }
   const listeners = people.map((who, i) => new Listener(at(i + 1), who, ids, options));
   const close = () => {
-    talkers.forEach((talker) => talker.stop());
     [...talkers, ...listeners].forEach((one) => one.close());
   };
   try {

@@ -13,18 +13,16 @@ const DRAIN_S = 5;
 const SOCKETS = Number(process.env.SYNCCHAT_FLEET_SOCKETS ?? 300);
 const KILLS = Number(process.env.SYNCCHAT_CHAOS_SECONDS ?? 0) > 0 ? 20 : 4;
 
+const ready = (haproxy) =>
+  until('haproxy to see all gateways', async () => [...(await haproxy.servers()).values()].every((s) => s === 'UP'), 20_000);
+
 describe('a gateway of a fleet', () => {
   let fleet;
   before(async () => {
-    fleet = await startFleet({
-      haproxy: true,
-      flags: { drain: `${DRAIN_S}s`, 'ping-interval': '2s', 'ping-timeout': '2s' },
-    });
+    fleet = await startFleet({ haproxy: true, flags: { 'ping-interval': '2s', 'ping-timeout': '2s' } });
   });
   after(() => fleet?.stop());
   const front = () => fleet.haproxy;
-  const ready = () =>
-    until('haproxy to see all gateways', async () => [...(await front().servers()).values()].every((s) => s === 'UP'), 20_000);
 
   it('is killed again and again', { timeout: 240_000 }, async () => {
     const random = seeded(seedOfRun());
@@ -40,7 +38,7 @@ describe('a gateway of a fleet', () => {
           await crowd.answered();
           away.push(Date.now() - began);
           await node.restart();
-          await ready();
+          await ready(front());
         }
         return `everybody answered again after ${away.join(', ')} ms`;
       });
@@ -51,7 +49,7 @@ describe('a gateway of a fleet', () => {
   });
 
   it('stops for 15 s, as a partition would have it', { timeout: 120_000 }, async () => {
-    await ready();
+    await ready(front());
     const crowd = await gather(front, { members: 6 });
     const node = fleet.node(1);
     try {
@@ -72,9 +70,17 @@ describe('a gateway of a fleet', () => {
       crowd.close();
     }
   });
+});
 
-  it(`leaves on SIGTERM with a third of ${SOCKETS} sockets`, { timeout: 300_000 }, async () => {
-    await ready();
+describe('a gateway that is told to go', () => {
+  let fleet;
+  before(async () => {
+    fleet = await startFleet({ haproxy: true, flags: { drain: `${DRAIN_S}s` } });
+  });
+  after(() => fleet?.stop());
+  const front = () => fleet.haproxy;
+
+  it(`leaves with a third of ${SOCKETS} sockets`, { timeout: 300_000 }, async () => {
     const crowd = await gather(front, { members: 6 });
     // A room of its own for those who only listen: everyone in it hears all that is said there.
     const [speaker, ...audience] = await Promise.all(Array.from({ length: 21 }, () => person(front(), 'audience')));
@@ -85,11 +91,12 @@ describe('a gateway of a fleet', () => {
       const options = i % 3 === 0 ? { transports: ['polling', 'websocket'], withCredentials: true } : {};
       listeners.push(new Listener(front(), audience[i % audience.length], [id], options));
     }
-    for (let i = 0; i < SOCKETS; i += 50) await Promise.all(listeners.slice(i, i + 50).map((one) => one.open()));
     const leaving = fleet.node(0);
+    const handshakes = () => total(fleet.nodes.slice(1), 'syncchat_handshakes_total');
     let gone = false;
-    const [held, handshakes] = [(await leaving.metrics()).get('syncchat_connections'), () => total(fleet.nodes.slice(1), 'syncchat_handshakes_total')];
     try {
+      for (let i = 0; i < SOCKETS; i += 50) await Promise.all(listeners.slice(i, i + 50).map((one) => one.open()));
+      const held = (await leaving.metrics()).get('syncchat_connections');
       const said = await underLoad(`SIGTERM with ${held} of ${SOCKETS} sockets`, crowd, async () => {
         const began = Date.now();
         const rates = [];

@@ -45,7 +45,7 @@ export class Talker {
     for (let i = 0; !this.stopped; i += 1) {
       const clientMsgId = `${this.name}-${i}`;
       const content = `${this.name} says ${i}`;
-      while (!this.acked.has(clientMsgId)) {
+      while (!this.acked.has(clientMsgId) && !this.closed) {
         this.attempts += 1;
         const began = Date.now();
         const payload = { conversationId: this.conversationId, content, clientMsgId };
@@ -81,11 +81,15 @@ export class Talker {
     }
   }
 
+  /** Says no more, once what is being said is acknowledged. */
   stop() {
     this.stopped = true;
   }
 
+  /** Goes at once. */
   close() {
+    this.stopped = true;
+    this.closed = true;
     this.socket.disconnect();
   }
 }
