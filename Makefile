@@ -33,6 +33,8 @@ check: ## formatting, lints, tidiness, licences
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@cargo xtask tidy
+	@cargo xtask web
+	@if [ -d web/node_modules ]; then npm --prefix web run --silent lint; fi
 	@tests/services.sh
 	@PATH=$$PATH:/usr/sbin haproxy -c -q -f haproxy.cfg
 	@if cargo deny --version >/dev/null 2>&1; then \

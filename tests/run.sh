@@ -14,6 +14,10 @@ tests/clients.sh
 say "unit, property, simulation and store tests"
 cargo test --workspace --locked
 
+say "the page"
+cargo xtask web
+npm --prefix web run --silent test
+
 say "the binary"
 cargo build --release --locked --bin syncchat
 
