@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startFleet } from '../harness/fleet.mjs';
-import { sleep, until } from '../harness/process.mjs';
+import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
 import { gather, underLoad } from './crowd.mjs';
 
@@ -65,7 +65,7 @@ describe('one gateway without its store', () => {
       flagsOf: async (i, { mongo }) => {
         if (i !== 2) return {};
         proxy = await startProxy(mongo.port);
-        return { store: `mongodb://127.0.0.1:${proxy.port}/syncchat?directConnection=true` };
+        return { store: `mongodb://${HOST}:${proxy.port}/syncchat?directConnection=true` };
       },
     });
   });

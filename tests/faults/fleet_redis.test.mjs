@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
-import { sleep, until } from '../harness/process.mjs';
+import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
 import { gather, underLoad } from './crowd.mjs';
 
@@ -36,7 +36,7 @@ describe('a fleet without its Redis', () => {
         // The last node reaches Redis by a network of its own.
         if (i !== 2) return {};
         proxy = await startProxy(redis.port);
-        return { backplane: `redis://127.0.0.1:${proxy.port}` };
+        return { backplane: `redis://${HOST}:${proxy.port}` };
       },
     });
   });

@@ -5,14 +5,14 @@ import http from 'node:http';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import WebSocket, { WebSocketServer } from 'ws';
 import { startHaproxy } from '../harness/haproxy.mjs';
-import { sleep, until } from '../harness/process.mjs';
+import { HOST, sleep, until } from '../harness/process.mjs';
 
 /** A stand-in for a gateway: says who it is, and can be told to drain or to refuse. */
 async function standIn(name) {
   const state = { ready: true, refuses: false, seen: [] };
   const listen = async (handler) => {
     const server = http.createServer(handler);
-    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise((resolve) => server.listen(0, HOST, resolve));
     return server;
   };
   const server = await listen((request, response) => {

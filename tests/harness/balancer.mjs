@@ -1,5 +1,6 @@
 // A balancer with no memory at all: every request goes to the next gateway, whatever it belongs to.
 import http from 'node:http';
+import { HOST } from './process.mjs';
 
 /**
  * Starts it before `nodes`; those that refuse a connection are passed over. `statuses` counts what
@@ -14,7 +15,7 @@ export async function startBalancer(nodes) {
     turn += 1;
     const { port } = nodes[turn % nodes.length];
     const { method, url, headers } = request;
-    const passed = http.request({ host: '127.0.0.1', port, method, path: url, headers, agent: false });
+    const passed = http.request({ host: HOST, port, method, path: url, headers, agent: false });
     passed.on('error', (error) => {
       if (error.code === 'ECONNREFUSED' && tries < nodes.length) attempt(request, body, tries + 1, answer, fail);
       else fail();
@@ -68,11 +69,11 @@ export async function startBalancer(nodes) {
     };
     attempt(request, undefined, 1, answer, () => client.destroy());
   });
-  await new Promise((resolve, reject) => server.listen(0, '127.0.0.1', resolve).on('error', reject));
+  await new Promise((resolve, reject) => server.listen(0, HOST, resolve).on('error', reject));
   const { port } = server.address();
   return {
     port,
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${HOST}:${port}`,
     statuses,
     async stop() {
       server.closeAllConnections();

@@ -3,7 +3,7 @@ import { access, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { MongoClient } from 'mongodb';
 import { mongodArgs, mongodBinary } from './mongod.mjs';
-import { freePort, start, stop, tempDir, until } from './process.mjs';
+import { HOST, freePort, start, stop, tempDir, until } from './process.mjs';
 
 /** Starts the three and waits for a primary. Elections take about two seconds here. */
 export async function startReplicaSet() {
@@ -22,7 +22,7 @@ export async function startReplicaSet() {
   for (const member of members) {
     // A client whose first connection failed stays closed, so each try has its own.
     const connect = () =>
-      new MongoClient(`mongodb://127.0.0.1:${member.port}/?directConnection=true`, {
+      new MongoClient(`mongodb://${HOST}:${member.port}/?directConnection=true`, {
         serverSelectionTimeoutMS: 500,
         socketTimeoutMS: 1_000,
       }).connect();
@@ -32,7 +32,7 @@ export async function startReplicaSet() {
   await admin(members[0]).command({
     replSetInitiate: {
       _id: 'rs',
-      members: members.map(({ port }, i) => ({ _id: i, host: `127.0.0.1:${port}` })),
+      members: members.map(({ port }, i) => ({ _id: i, host: `${HOST}:${port}` })),
       settings: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200, heartbeatTimeoutSecs: 1 },
     },
   });
@@ -56,7 +56,7 @@ export async function startReplicaSet() {
     );
   await primary();
   return {
-    url: (db) => `mongodb://${members.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${db}?replicaSet=rs`,
+    url: (db) => `mongodb://${members.map(({ port }) => `${HOST}:${port}`).join(',')}/${db}?replicaSet=rs`,
     primary,
     /** Kills the primary, waits for the next; gives what brings the killed one back. */
     async killPrimary() {

@@ -3,14 +3,14 @@ import { access, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MongoClient } from 'mongodb';
-import { freePort, start, stop, tempDir, until } from './process.mjs';
+import { HOST, freePort, start, stop, tempDir, until } from './process.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const mongodBinary = process.env.SYNCCHAT_TEST_MONGOD ?? path.join(root, 'target/services/bin/mongod');
 
 /** How a member of a replica set is started for tests: little memory, a quick end. */
 export const mongodArgs = (port, dbpath) => [
-  ...['--dbpath', dbpath, '--port', String(port), '--bind_ip', '127.0.0.1'],
+  ...['--dbpath', dbpath, '--port', String(port), '--bind_ip', HOST],
   ...['--replSet', 'rs', '--nounixsocket', '--wiredTigerCacheSizeGB', '0.25'],
   ...['--setParameter', 'diagnosticDataCollectionEnabled=false'],
   ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=100'],
@@ -28,7 +28,7 @@ export async function startMongod() {
   let running = launch();
   // A client whose first connection failed stays closed, so each try has its own.
   const connect = () =>
-    new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, { serverSelectionTimeoutMS: 1000 }).connect();
+    new MongoClient(`mongodb://${HOST}:${port}/?directConnection=true`, { serverSelectionTimeoutMS: 1000 }).connect();
   const direct = await until('mongod to answer', connect, 30_000);
   const admin = () => direct.db('admin');
   const primary = () =>
@@ -36,14 +36,14 @@ export async function startMongod() {
   await admin().command({
     replSetInitiate: {
       _id: 'rs',
-      members: [{ _id: 0, host: `127.0.0.1:${port}` }],
+      members: [{ _id: 0, host: `${HOST}:${port}` }],
       settings: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200 },
     },
   });
   await primary();
   return {
     port,
-    url: (db) => `mongodb://127.0.0.1:${port}/${db}?replicaSet=rs`,
+    url: (db) => `mongodb://${HOST}:${port}/${db}?replicaSet=rs`,
     pid: () => running.child.pid,
     signal: (name) => running.child.kill(name),
     async kill() {

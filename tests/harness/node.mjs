@@ -2,7 +2,7 @@
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort, start, stop, tempDir, until } from './process.mjs';
+import { HOST, freePort, start, stop, tempDir, until } from './process.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const binary = process.env.SYNCCHAT_BIN ?? path.join(root, 'target/release/syncchat');
@@ -34,16 +34,16 @@ export async function startNode(flags = {}) {
   const { dir, remove } = await tempDir('node');
   const [port, adminPort] = [await freePort(), await freePort()];
   const all = {
-    listen: `127.0.0.1:${port}`,
-    'admin-listen': `127.0.0.1:${adminPort}`,
+    listen: `${HOST}:${port}`,
+    'admin-listen': `${HOST}:${adminPort}`,
     ...relaxed,
     ...flags,
   };
   const args = Object.entries(all)
     .filter(([, value]) => value !== null)
     .flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const url = `http://127.0.0.1:${port}`;
-  const admin = `http://127.0.0.1:${adminPort}`;
+  const url = `http://${HOST}:${port}`;
+  const admin = `http://${HOST}:${adminPort}`;
   let running;
   const node = {
     url,

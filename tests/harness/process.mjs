@@ -18,10 +18,16 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => process.exit(130));
 }
 
-/** A port on 127.0.0.1 that was free a moment ago. */
+/**
+ * Where servers of the tests listen. Clients on this machine call from 127.0.0.1, and take any port
+ * there: not one that a server here has left for the moment of its restart.
+ */
+export const HOST = '127.0.0.2';
+
+/** A port of `HOST` that was free a moment ago. */
 export async function freePort() {
   const server = net.createServer();
-  await new Promise((resolve, reject) => server.listen(0, '127.0.0.1', resolve).on('error', reject));
+  await new Promise((resolve, reject) => server.listen(0, HOST, resolve).on('error', reject));
   const { port } = server.address();
   await new Promise((resolve) => server.close(resolve));
   return port;

@@ -1,6 +1,7 @@
 // A TCP proxy that is a bad network: cut, half-open, slow, narrow.
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { HOST } from './process.mjs';
 
 /** Bytes read at once: what a delayed or throttled connection holds at most, in each direction. */
 const CHUNK_BYTES_MAX = 16 * 1024;
@@ -47,7 +48,7 @@ export async function startProxy(port) {
       client.resetAndDestroy();
       return;
     }
-    const upstream = net.connect(port, '127.0.0.1');
+    const upstream = net.connect(port, HOST);
     upstream.on('error', () => client.destroy());
     const pair = { client, upstream };
     pairs.add(pair);
@@ -63,7 +64,7 @@ export async function startProxy(port) {
     void pass(client, upstream);
     void pass(upstream, client);
   });
-  await new Promise((resolve, reject) => server.listen(0, '127.0.0.1', resolve).on('error', reject));
+  await new Promise((resolve, reject) => server.listen(0, HOST, resolve).on('error', reject));
 
   const proxy = {
     port: server.address().port,

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import WebSocket from 'ws';
 import { startNode } from '../harness/node.mjs';
 import { TRANSPORTS, ask, converse, device, person, rest, say, socketOf } from '../harness/people.mjs';
-import { sleep, until } from '../harness/process.mjs';
+import { HOST, sleep, until } from '../harness/process.mjs';
 
 const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 
@@ -14,7 +14,7 @@ const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSO
 function raw(port, bytes, ms = 1_500) {
   return new Promise((resolve) => {
     const chunks = [];
-    const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
+    const socket = net.connect(port, HOST, () => socket.write(bytes));
     const done = () => {
       socket.destroy();
       resolve(Buffer.concat(chunks));
@@ -176,7 +176,7 @@ describe('hostile input', () => {
     }
     const sockets = [];
     for (let i = 0; i < 300; i += 1) {
-      const socket = net.connect(node.port, '127.0.0.1');
+      const socket = net.connect(node.port, HOST);
       socket.on('error', () => {});
       socket.write(
         i % 2
