@@ -5,8 +5,8 @@ export default defineConfig({
   // Each file starts a node of its own; two at a time is what a small machine bears.
   workers: 2,
   retries: 0,
-  timeout: 60_000,
-  expect: { timeout: 10_000 },
+  timeout: 120_000,
+  expect: { timeout: 15_000 },
   reporter: [['list']],
   use: {
     launchOptions: {

@@ -9,7 +9,7 @@ import * as store from '../state/store';
 import { backoff, sleep } from './backoff';
 import type { Database } from './database';
 import { upload } from './files';
-import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS, TYPING_LASTS_MS } from './limits';
+import { LOG_KEPT, LOG_MAX, RECONNECT_FIRST_MS, RECONNECT_MAX_MS, TYPING_LASTS_MS } from './limits';
 import { Marks } from './marks';
 import { Outbox } from './outbox';
 import type { Rest } from './rest';
@@ -109,6 +109,9 @@ export class Chat {
 
   /** Opens a conversation: loads its newest messages where they are not known as they are now. */
   async open(id: string | null): Promise<void> {
+    if (this.#open !== null && this.#open !== id) {
+      this.store.setState(store.logTrimmed(this.#open, LOG_KEPT));
+    }
     this.#open = id;
     if (id === null) return;
     if (!this.store.getState().conversations[id]) await this.#sync.conversation(id);
@@ -236,6 +239,9 @@ export class Chat {
 
   #listen(): void {
     const { socket } = this.#connection;
+    socket.on('authenticated', ({ user }) =>
+      this.store.setState(store.meKnown(translate.me(user))),
+    );
     socket.on('receive_msg', (told) => {
       const message = translate.message(told);
       const known = this.store.getState().logs[message.conversationId];
@@ -295,6 +301,8 @@ export class Chat {
   #arrived(message: Message): void {
     const id = message.conversationId;
     this.store.setState(store.messageArrived(message));
+    const held = this.store.getState().logs[id]?.messages.length ?? 0;
+    if (id !== this.#open && held > LOG_MAX) this.store.setState(store.logTrimmed(id, LOG_KEPT));
     this.#sync.people([message.sender, message.event?.userId ?? message.sender]);
     this.#sync.watchGap(id);
     const { me } = this.store.getState();

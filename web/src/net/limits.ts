@@ -5,6 +5,8 @@ export const ACK_TIMEOUT_MS = 12_000;
 /** A REST call without an answer. */
 export const REST_TIMEOUT_MS = 15_000;
 
+/** A connection that is not there by then is tried anew. */
+export const CONNECT_TIMEOUT_MS = 8_000;
 /** The first wait before a new connection; it doubles, with half of it random, … */
 export const RECONNECT_FIRST_MS = 500;
 /** … up to here. */
@@ -51,6 +53,13 @@ export const MARK_EVERY_MS = 250;
 export const TYPING_EVERY_MS = 3_000;
 /** When the typing of somebody else ends without word. */
 export const TYPING_LASTS_MS = 6_000;
+
+/**
+ * Messages held of a conversation that is not open: trimmed to the smaller number when it is left,
+ * and when more than the larger have come. An open one holds what its reader scrolled through.
+ */
+export const LOG_KEPT = 500;
+export const LOG_MAX = 1_000;
 
 /** Conversations and messages of each that are kept for a start without connection. */
 export const SNAPSHOT_CONVERSATIONS = 50;

@@ -11,7 +11,18 @@ import { io, type Socket } from 'socket.io-client';
 import { backoff } from './backoff';
 import type { Ack, ClientEvents, Requests, ServerClosing, ServerEvents } from './contract';
 import { Refused, Unreachable } from './errors';
-import { ACK_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_JITTER, RECONNECT_MAX_MS } from './limits';
+import {
+  ACK_TIMEOUT_MS,
+  CONNECT_TIMEOUT_MS,
+  RECONNECT_FIRST_MS,
+  RECONNECT_JITTER,
+  RECONNECT_MAX_MS,
+} from './limits';
+
+/** A WebSocket at once; long polling where that is refused. */
+const QUICK = ['websocket', 'polling'];
+/** For networks that swallow WebSockets without a word: something that works, then an upgrade. */
+const CAREFUL = ['polling', 'websocket'];
 
 export type ChatSocket = Socket<ServerEvents, ClientEvents>;
 
@@ -52,8 +63,9 @@ export class Connection implements Live {
     this.#events = events;
     this.socket = io({
       autoConnect: false,
-      transports: ['websocket', 'polling'],
+      transports: QUICK,
       tryAllTransports: true,
+      timeout: CONNECT_TIMEOUT_MS,
       reconnectionDelay: RECONNECT_FIRST_MS,
       reconnectionDelayMax: RECONNECT_MAX_MS,
       randomizationFactor: RECONNECT_JITTER,
@@ -73,6 +85,7 @@ export class Connection implements Live {
     });
     this.socket.on('connect', () => {
       this.#attempt = 0;
+      this.socket.io.engine.once('upgrade', () => (this.socket.io.opts.transports = QUICK));
       this.#events.onUp();
     });
     this.socket.on('disconnect', (reason) => {
@@ -82,7 +95,10 @@ export class Connection implements Live {
     });
     this.socket.on('connect_error', (error: Error & { data?: { code?: string } }) => {
       const code = error.data?.code;
-      if (code === undefined && this.socket.active) return;
+      if (code === undefined && this.socket.active) {
+        this.socket.io.opts.transports = CAREFUL;
+        return;
+      }
       if (code === 'unauthorized' || code === 'token_expired') {
         this.#tokens.renew(this.#presented).then(
           () => this.#again(),

@@ -69,6 +69,13 @@ describe('a log', () => {
     expect([seqs(log), log.from, log.to, log.hasOlder]).toEqual([[10, 11, 12], 10, 12, true]);
   });
 
+  it('lets go of old messages, and knows that they are there', () => {
+    const log = logs.trim(holding(1, 2, 3, 4), 2);
+    expect([seqs(log), log.from, log.to, log.hasOlder]).toEqual([[3, 4], 3, 4, true]);
+    expect(logs.trim(log, 2)).toBe(log);
+    expect(seqs(logs.prepend(log, messages(1, 2), false))).toEqual([1, 2, 3, 4]);
+  });
+
   it('takes the later of two copies, and never lowers a receipt', () => {
     const edited = message(1, { content: 'new', edited: true, updatedAt: Number.MAX_SAFE_INTEGER });
     const log = logs.insert(logs.insert(holding(1), edited), message(1, { status: 'read' }));

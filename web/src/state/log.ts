@@ -128,6 +128,13 @@ export function refresh(log: Log, page: readonly Message[], more: boolean): Log 
   return { ...base, messages, to: advance(messages, newest) };
 }
 
+/** Only the newest `keep` messages; those before can be loaded again. */
+export function trim(log: Log, keep: number): Log {
+  if (log.messages.length <= keep) return log;
+  const messages = log.messages.slice(-keep);
+  return { ...log, messages, from: messages[0]?.seq ?? log.to + 1, hasOlder: true };
+}
+
 /** Whether a message came before others that must stand above it. */
 export function hasGap(log: Log): boolean {
   const last = log.messages.at(-1);

@@ -24,7 +24,7 @@ describe('rows', () => {
   });
 
   it('say where it begins only if nothing is before', () => {
-    expect(rowsOf(logOf([message(5)], true), [], 'me', null)[0]?.type).toBe('day');
+    expect(rowsOf(logOf([message(5)], true), [], 'me', null)[0]?.type).toBe('more');
   });
 
   it('have one line where the new ones begin', () => {

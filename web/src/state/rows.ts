@@ -5,6 +5,8 @@ import type { Message, Pending } from './model';
 
 export type Row =
   | { readonly type: 'start'; readonly key: string }
+  /** There is more above, and it is on its way. */
+  | { readonly type: 'more'; readonly key: string }
   | { readonly type: 'day'; readonly key: string; readonly at: number }
   | { readonly type: 'unread'; readonly key: string }
   | { readonly type: 'system'; readonly key: string; readonly message: Message }
@@ -49,7 +51,7 @@ export function rowsOf(
   unreadAfter: number | null,
 ): readonly Row[] {
   const rows: Row[] = [];
-  if (!log.hasOlder) rows.push({ type: 'start', key: 'start' });
+  rows.push(log.hasOlder ? { type: 'more', key: 'more' } : { type: 'start', key: 'start' });
   const arrived = new Set<string>();
   const lines: Line[] = log.messages.map((message) => {
     if (message.sender === me && message.clientMsgId !== null) arrived.add(message.clientMsgId);

@@ -269,6 +269,19 @@ export const newestArrived =
     };
   };
 
+/** A conversation that nobody looks at needs only its newest messages. */
+export const logTrimmed =
+  (id: string, keep: number): Step =>
+  (state) => {
+    const log = state.logs[id];
+    return log ? { logs: { ...state.logs, [id]: logs.trim(log, keep) } } : {};
+  };
+
+/** I was told who I am: my name may have changed. */
+export const meKnown =
+  (me: Me): Step =>
+  (state) => ({ me, people: { ...state.people, [me.id]: me } });
+
 /** The connection was away: edits and receipts may be missing everywhere. */
 export const allStale: Step = (state) => ({
   logs: Object.fromEntries(

@@ -16,7 +16,7 @@ import { useChat, useChatState } from './chat-context';
 import { IconButton } from './Button';
 import styles from './MessageList.module.css';
 import { MessageRow, PendingRow, type MessageActions } from './MessageRow';
-import { DayRow, StartRow, SystemRow, UnreadRow } from './other-rows';
+import { DayRow, MoreRow, StartRow, SystemRow, UnreadRow } from './other-rows';
 
 /** Older messages are asked for when the top is this near, in pixels. */
 const LOAD_AHEAD_PX = 800;
@@ -238,6 +238,8 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
     switch (row.type) {
       case 'start':
         return <StartRow key={row.key} id={id} />;
+      case 'more':
+        return <MoreRow key={row.key} />;
       case 'day':
         return <DayRow key={row.key} at={row.at} />;
       case 'unread':

@@ -17,6 +17,16 @@ export const DayRow = memo(function DayRow({ at }: { at: number }) {
   );
 });
 
+/** Older messages are on their way, or wait for the connection. */
+export const MoreRow = memo(function MoreRow() {
+  const away = useChatState((state) => state.connection === 'away');
+  return (
+    <p className={styles.more}>
+      {away ? 'Earlier messages come with the connection' : 'Earlier messages…'}
+    </p>
+  );
+});
+
 export const UnreadRow = memo(function UnreadRow() {
   return (
     <div className={styles.unread} role="separator" aria-label="New messages">
