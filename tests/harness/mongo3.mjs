@@ -54,7 +54,13 @@ export async function startReplicaSet() {
       },
       30_000,
     );
-  await primary();
+  const first = await primary();
+  // One that dies before the others have copied everything takes the set with it.
+  const whole = async () => {
+    const answers = await Promise.all(members.filter((member) => member !== first).map(says));
+    return answers.every((answer) => answer.secondary);
+  };
+  await until('the others to follow', whole, 30_000);
   return {
     url: (db) => `mongodb://${members.map(({ port }) => `${HOST}:${port}`).join(',')}/${db}?replicaSet=rs`,
     primary,
