@@ -45,6 +45,11 @@ pub(crate) const MONGO_COMMIT_ATTEMPTS_MAX: u32 = 3;
 /// The longest pause before a transaction is tried again; the real one is random below
 /// this and below 4 ms doubled with each try.
 pub(crate) const MONGO_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// How long a transaction may be idle before whoever runs into it ends it. A living gateway sends the
+/// next command of one within milliseconds.
+pub(crate) const MONGO_ORPHAN_IDLE: Duration = Duration::from_millis(1_000);
+/// Between two looks for such transactions.
+pub(crate) const MONGO_ORPHAN_INTERVAL: Duration = Duration::from_millis(250);
 /// Queries joined into one round trip. More take further ones.
 pub(crate) const MONGO_UNION_MAX: usize = 64;
 /// Round trips in flight for one call.

@@ -74,6 +74,9 @@ async fn append_alone(store: &MongoStore, one: (usize, &Append)) -> StoreResult<
             let [answer] = answer;
             return Ok((one.0, answer));
         }
+        if tried >= MONGO_TOGETHER_ATTEMPTS_MAX {
+            super::orphans::end(store).await;
+        }
         transaction::pause(tried).await;
     }
     // Somebody is writing to it all the time: whoever reads its head again finds it moved.

@@ -14,15 +14,19 @@ use crate::limits::{
 /// Used when the address names no database.
 const DATABASE: &str = "syncchat";
 
-/// Makes the client and the database. No server is asked yet.
-pub(super) async fn connect(url: &str) -> Result<(Client, Database), OpenError> {
+/// Makes the client and the database, and says under which name the server will know us. No server
+/// is asked yet.
+pub(super) async fn connect(url: &str) -> Result<(Client, Database, String), OpenError> {
     let parsed = tokio::time::timeout(CALL_TIMEOUT, ClientOptions::parse(url)).await;
     let Ok(parsed) = parsed else {
         let text = "the name in the mongodb+srv address was not found in time".into();
         return Err(OpenError::Store(StoreError::Unavailable(text)));
     };
     let mut options = parsed.map_err(|error| bad_address(url, &error))?;
-    options.app_name.get_or_insert_with(|| "syncchat".into());
+    let app_name = options
+        .app_name
+        .get_or_insert_with(|| "syncchat".into())
+        .clone();
     options.server_selection_timeout = Some(MONGO_SELECTION_TIMEOUT);
     options.connect_timeout = Some(MONGO_SELECTION_TIMEOUT);
     options.max_pool_size.get_or_insert(MONGO_CONNECTIONS_MAX);
@@ -38,7 +42,7 @@ pub(super) async fn connect(url: &str) -> Result<(Client, Database), OpenError> 
     let database = client
         .default_database()
         .unwrap_or_else(|| client.database(DATABASE));
-    Ok((client, database))
+    Ok((client, database, app_name))
 }
 
 /// The driver's words may repeat a piece of the address; they are left out if it holds a name and

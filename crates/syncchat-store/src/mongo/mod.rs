@@ -18,6 +18,7 @@ mod indexes;
 mod members;
 mod messages;
 mod migrate;
+mod orphans;
 mod query;
 mod tokens;
 mod transaction;
@@ -59,6 +60,9 @@ pub(crate) struct MongoStore {
     families: Collection<FamilyRecord>,
     /// What this crate keeps about the database itself.
     own: Collection<Document>,
+    /// Under which name the server knows this program's connections.
+    app_name: String,
+    orphans_looked_for: orphans::LastLook,
 }
 
 impl MongoStore {
@@ -69,7 +73,11 @@ impl MongoStore {
             "syncchat_mongodb_conflicts_total",
             "transactions that met another one and were tried again"
         );
-        let (client, database) = connect::connect(url).await?;
+        metrics::describe_counter!(
+            "syncchat_mongodb_orphans_ended_total",
+            "transactions of a gateway that is gone, ended so that others can write"
+        );
+        let (client, database, app_name) = connect::connect(url).await?;
         Ok(MongoStore {
             users: database.collection("users"),
             conversations: database.collection("conversations"),
@@ -78,6 +86,8 @@ impl MongoStore {
             tokens: database.collection("refreshTokens"),
             families: database.collection("refreshFamilies"),
             own: database.collection("syncchat"),
+            app_name,
+            orphans_looked_for: orphans::LastLook::default(),
             client,
             database,
         })
