@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { startNode } from '../harness/node.mjs';
 import { converse, person, wholeLog } from '../harness/people.mjs';
-import { sleep } from '../harness/process.mjs';
+import { sleep, until } from '../harness/process.mjs';
 import { openStore, storeNames } from '../harness/stores.mjs';
 import { Listener, Talker, judge, seedOfRun, seeded } from './workload.mjs';
 
@@ -25,8 +25,12 @@ for (const storeName of storeNames) {
       try {
         await Promise.all(listeners.map((listener) => listener.open()));
         const talk = Promise.all(talkers.map((talker) => talker.run()));
+        const acked = () => talkers.reduce((sum, talker) => sum + talker.acked.size, 0);
         for (let kill = 0; kill < KILLS; kill += 1) {
-          await sleep(150 + random() * 400);
+          // A kill finds people talking: some must have been heard since the last one.
+          const before = acked();
+          await until('people to talk again', () => acked() >= before + talkers.length);
+          await sleep(random() * 400);
           await node.kill();
           await node.restart();
         }
