@@ -88,8 +88,13 @@ export async function startReplicaSet() {
     /** Makes the primary step down and waits for the next. */
     async stepDown() {
       const was = await primary();
-      await admin(was).command({ replSetStepDown: 12, secondaryCatchUpPeriodSecs: 5 });
-      await primary(was);
+      // Refused while the others lag, and without an answer in time when it waits for them.
+      const ask = () => admin(was).command({ replSetStepDown: 12, secondaryCatchUpPeriodSecs: 5 });
+      await until('the primary to step down', async () => {
+        await ask().catch(() => {});
+        return !(await says(was)).isWritablePrimary;
+      }, 30_000);
+      await primary();
     },
     async stop() {
       await Promise.all(members.map((member) => member.direct.close()));
