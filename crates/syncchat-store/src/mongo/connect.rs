@@ -77,9 +77,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_database_is_the_one_in_the_address() {
-        let (_, database) = connect("mongodb://127.0.0.1:1/chat").await.unwrap();
+        let (_, database, _) = connect("mongodb://127.0.0.1:1/chat").await.unwrap();
         assert_eq!(database.name(), "chat");
-        let (_, database) = connect("mongodb://127.0.0.1:1").await.unwrap();
+        let (_, database, _) = connect("mongodb://127.0.0.1:1").await.unwrap();
         assert_eq!(database.name(), DATABASE);
     }
 }
