@@ -76,6 +76,8 @@ export async function startNode(flags = {}) {
       await running.exited;
     },
     async restart() {
+      // One that a failed test left alive would hold the port, and outlive the run.
+      await node.kill();
       await node.launch();
     },
     async metrics() {
