@@ -1,29 +1,20 @@
-import {
-  useCallback,
-  useEffect,
-  useLayoutEffect,
-  useMemo,
-  useRef,
-  useState,
-  type KeyboardEvent,
-} from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState, type RefObject } from 'react';
 import { Virtualizer, type VirtualizerHandle } from 'virtua';
 
-import { rove } from '../a11y/rove';
 import { statusOf } from '../state/log';
+import type { Message } from '../state/model';
 import { prependedRows, rowsOf, type Row } from '../state/rows';
-import { useChat, useChatState } from './chat-context';
 import { IconButton } from './Button';
+import { useChat, useChatState } from './chat-context';
 import styles from './MessageList.module.css';
 import { MessageRow, PendingRow, type MessageActions } from './MessageRow';
 import { DayRow, MoreRow, StartRow, SystemRow, UnreadRow } from './other-rows';
+import { useJump } from './useJump';
+import { useListView } from './useListView';
+import { useRowFocus } from './useRowFocus';
 
 /** Older messages are asked for when the top is this near, in pixels. */
 const LOAD_AHEAD_PX = 800;
-/** The end counts as seen from this near. */
-const AT_END_PX = 40;
-/** How many pages are loaded to find the message that another one answers. */
-const SEARCH_PAGES_MAX = 20;
 
 const NONE: never[] = [];
 
@@ -35,14 +26,77 @@ interface MessageListProps extends MessageActions {
  * The messages of a conversation. Only those near the view are in the document. The view stays at
  * the end while it is there, and stays on what is read when older messages come in above.
  */
-export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps) {
+export function MessageList({ id, ...actions }: MessageListProps) {
+  const { rows, shift, ready } = useRows(id);
+  const scroller = useRef<HTMLDivElement>(null);
+  const { list, ...view } = useListView(rows, ready);
+  const { active, onKeyDown, onFocus } = useRowFocus(rows, list, scroller);
+  const { flash, jumpTo } = useJump(id, rows, list, view.leaveEnd);
+  const loadNear = useOlder(id, list);
+  const see = useReading(id, rows, view.lastInView);
+  const missed = useMissed(id, view.atEnd);
+  useOwnToEnd(id, view.toEnd);
+  const render = useRender(id, { active, flash, jumpTo, ...actions });
+  const activeAt = active === null ? -1 : rows.findIndex(({ key }) => key === active);
+
+  return (
+    <div className={styles.frame}>
+      <div
+        ref={scroller}
+        className={styles.list}
+        role="log"
+        aria-label="Messages"
+        // Lines that come into view by scrolling back are no news.
+        aria-live={view.atEnd ? 'polite' : 'off'}
+        aria-relevant="additions"
+        tabIndex={0}
+        onWheel={view.onHand}
+        onTouchMove={view.onHand}
+        onPointerDown={view.onHand}
+        onKeyDown={(event) => {
+          view.onHand();
+          onKeyDown(event);
+        }}
+        onFocus={onFocus}
+      >
+        <div className={styles.spring} />
+        <Virtualizer
+          ref={list}
+          scrollRef={scroller}
+          data={rows}
+          shift={shift}
+          bufferSize={400}
+          keepMounted={activeAt >= 0 ? [activeAt] : NONE}
+          onScroll={(offset) => {
+            view.onScroll(offset);
+            see();
+            loadNear(offset);
+          }}
+          onResize={view.onResize}
+        >
+          {render}
+        </Virtualizer>
+      </div>
+      {!view.atEnd && (
+        <div className={styles.down} data-news={missed}>
+          <IconButton
+            icon="down"
+            label={missed ? 'To the new messages' : 'To the newest'}
+            onClick={view.toEnd}
+          />
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** The rows, whether the last change put some in front, and whether the view can be placed. */
+function useRows(id: string) {
   const chat = useChat();
   const me = useChatState((state) => state.me.id);
   const log = useChatState((state) => state.logs[id]);
   const pending = useChatState((state) => state.pending[id] ?? NONE);
-  const people = useChatState((state) => state.people);
-  const cursors = useChatState((state) => state.cursors[id]);
-  const isGroup = useChatState((state) => state.conversations[id]?.kind === 'group');
+  const away = useChatState((state) => state.connection === 'away');
 
   // Where the new messages began when the conversation was opened, and stays until it is left.
   const [unreadAfter] = useState(() => {
@@ -50,15 +104,10 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
     return conversation && conversation.unread > 0 ? conversation.readSeq : null;
   });
   const rows = useMemo(
-    () => (log ? rowsOf(log, pending, me, unreadAfter) : []),
+    () => (log ? rowsOf(log, pending, me, unreadAfter) : NONE),
     [log, pending, me, unreadAfter],
   );
-  const byId = useMemo(
-    () => new Map((log?.messages ?? []).map((message) => [message.id, message])),
-    [log?.messages],
-  );
 
-  // Rows put in front must not move what is being read.
   const [known, setKnown] = useState(rows);
   const [shift, setShift] = useState(false);
   if (rows !== known) {
@@ -66,167 +115,91 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
     setShift(prependedRows(known, rows) > 0);
   }
 
-  const list = useRef<VirtualizerHandle>(null);
-  const scroller = useRef<HTMLDivElement>(null);
-  const [atEnd, setAtEnd] = useState(true);
-  const [missed, setMissed] = useState(false);
-  const view = useRef({ follows: true, offset: 0, loading: false, placed: false });
-  const [active, setActive] = useState<string | null>(null);
-  const [flash, setFlash] = useState<string | null>(null);
+  // Of a conversation that was not open before only the newest message is there at first.
+  const ready = log !== undefined && (log.messages.length > 1 || !log.hasOlder || away);
+  return { rows, shift, ready };
+}
 
-  const loadOlder = useCallback(async () => {
-    if (view.current.loading) return;
-    view.current.loading = true;
-    try {
-      await chat.loadOlder(id);
-    } catch {
-      // Scrolling tries again.
-    } finally {
-      view.current.loading = false;
-    }
-  }, [chat, id]);
+/** Loads older messages as the top comes near, and where a short page leaves room. */
+function useOlder(id: string, list: RefObject<VirtualizerHandle | null>) {
+  const chat = useChat();
+  const hasOlder = useChatState((state) => state.logs[id]?.hasOlder === true);
+  const from = useChatState((state) => state.logs[id]?.from);
 
-  const toEnd = useCallback(() => {
-    view.current.follows = true;
-    list.current?.scrollToIndex(rows.length - 1, { align: 'end' });
-  }, [rows.length]);
+  const load = useCallback(() => {
+    // Scrolling tries again.
+    if (hasOlder) chat.loadOlder(id).catch(() => undefined);
+  }, [chat, id, hasOlder]);
 
-  /** Tells how far the person has read: to the last message in view, while they look. */
-  const see = useCallback(() => {
+  useEffect(() => {
     const handle = list.current;
-    if (!handle || document.visibilityState !== 'visible') return;
-    const bottom = handle.scrollOffset + handle.viewportSize;
-    const last = view.current.follows ? rows.length - 1 : handle.findItemIndex(bottom);
-    for (let at = last; at >= 0; at -= 1) {
+    if (handle && handle.scrollSize <= handle.viewportSize + LOAD_AHEAD_PX / 2) load();
+  }, [list, from, load]);
+
+  return useCallback(
+    (offset: number) => {
+      if (offset < LOAD_AHEAD_PX) load();
+    },
+    [load],
+  );
+}
+
+/** Tells how far the person has read: to the last message in view, while they look. */
+function useReading(id: string, rows: readonly Row[], lastInView: () => number) {
+  const chat = useChat();
+  const see = useCallback(() => {
+    if (document.visibilityState !== 'visible') return;
+    for (let at = lastInView(); at >= 0; at -= 1) {
       const row = rows[at];
       if (row?.type === 'message' || row?.type === 'system') {
         chat.read(id, row.message.seq);
         return;
       }
     }
-  }, [chat, id, rows]);
-
-  const onScroll = (offset: number) => {
-    const handle = list.current;
-    if (!handle) return;
-    const end = offset + handle.viewportSize >= handle.scrollSize - AT_END_PX;
-    // Only moving up lets go of the end; what grows below does not.
-    if (end) view.current.follows = true;
-    else if (offset < view.current.offset - 1) view.current.follows = false;
-    view.current.offset = offset;
-    setAtEnd(end || view.current.follows);
-    if (end) setMissed(false);
-    see();
-    if (offset < LOAD_AHEAD_PX && log?.hasOlder) void loadOlder();
-  };
-
-  // The first view: where the new messages begin, or the end. Afterwards: follow the end.
-  useLayoutEffect(() => {
-    if (rows.length === 0) return;
-    if (!view.current.placed) {
-      view.current.placed = true;
-      const unread = rows.findIndex(({ type }) => type === 'unread');
-      if (unread >= 0 && rows.length - unread > 8) {
-        view.current.follows = false;
-        list.current?.scrollToIndex(unread, { align: 'start', offset: -24 });
-        return;
-      }
-    }
-    if (view.current.follows) list.current?.scrollToIndex(rows.length - 1, { align: 'end' });
-  }, [rows]);
-
-  // What I write myself brings me back to the end.
-  const lastPending = pending.at(-1)?.clientMsgId;
-  useEffect(() => {
-    if (lastPending !== undefined) toEnd();
-    // Only a new one does.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [lastPending]);
-
-  // Messages that arrive below the view are hinted at.
-  const lastSeq = log?.messages.at(-1)?.seq ?? 0;
-  const [seenSeq, setSeenSeq] = useState(lastSeq);
-  if (lastSeq !== seenSeq) {
-    setSeenSeq(lastSeq);
-    if (!atEnd && lastSeq > seenSeq) setMissed(true);
-  }
+  }, [chat, id, rows, lastInView]);
 
   useEffect(() => {
     see();
     document.addEventListener('visibilitychange', see);
     return () => document.removeEventListener('visibilitychange', see);
   }, [see]);
+  return see;
+}
 
-  // A short page leaves room: fill it.
+/** What I write myself brings me back to the end. */
+function useOwnToEnd(id: string, toEnd: () => void): void {
+  const last = useChatState((state) => state.pending[id]?.at(-1)?.clientMsgId);
   useEffect(() => {
-    const handle = list.current;
-    if (log?.hasOlder && handle && handle.scrollSize <= handle.viewportSize + LOAD_AHEAD_PX / 2) {
-      void loadOlder();
-    }
-  }, [log?.hasOlder, log?.from, loadOlder]);
+    if (last !== undefined) toEnd();
+  }, [last, toEnd]);
+}
 
-  const onResize = () => {
-    if (view.current.follows) list.current?.scrollToIndex(rows.length - 1, { align: 'end' });
-  };
+/** Whether messages have come below the view since it left the end. */
+function useMissed(id: string, atEnd: boolean): boolean {
+  const lastSeq = useChatState((state) => state.logs[id]?.messages.at(-1)?.seq ?? 0);
+  const [seen, setSeen] = useState(lastSeq);
+  if (atEnd && seen !== lastSeq) setSeen(lastSeq);
+  return !atEnd && lastSeq > seen;
+}
 
-  const focusRow = (index: number) => {
-    const row = rows[index];
-    if (!row) return;
-    setActive(row.key);
-    list.current?.scrollToIndex(index, { align: 'nearest' });
-    requestAnimationFrame(() => {
-      const found = scroller.current?.querySelector<HTMLElement>(
-        `[data-row="${CSS.escape(row.key)}"]`,
-      );
-      found?.focus({ preventScroll: true });
-    });
-  };
+interface Rendering extends MessageActions {
+  readonly active: string | null;
+  readonly flash: string | null;
+  readonly jumpTo: (messageId: string) => void;
+}
 
-  const onKeyDown = (event: KeyboardEvent<HTMLElement>) => {
-    const target = event.target as HTMLElement;
-    if (target !== scroller.current && target.dataset.row === undefined) return;
-    const places = rows.flatMap((row, index) =>
-      row.type === 'message' || row.type === 'pending' ? [index] : [],
-    );
-    const at = places.findIndex((index) => rows[index]?.key === target.dataset.row);
-    const next = rove(event.key, at, places.length);
-    if (next === null) return;
-    event.preventDefault();
-    focusRow(places[next] ?? 0);
-  };
-
-  /** Shows the message that another one answers, loading back to it if need be. */
-  const jumpTo = useCallback(
-    async (messageId: string) => {
-      const find = () =>
-        chat.store.getState().logs[id]?.messages.find((message) => message.id === messageId);
-      for (let page = 0; !find() && page < SEARCH_PAGES_MAX; page += 1) {
-        if (!chat.store.getState().logs[id]?.hasOlder) break;
-        await chat.loadOlder(id);
-      }
-      const found = find();
-      if (!found) return;
-      view.current.follows = false;
-      setFlash(found.id);
-      setTimeout(() => setFlash(null), 1_600);
-    },
-    [chat, id],
+/** How a row is drawn. */
+function useRender(id: string, rendering: Rendering) {
+  const { active, flash, jumpTo, onReply, onEdit, onDelete } = rendering;
+  const me = useChatState((state) => state.me.id);
+  const people = useChatState((state) => state.people);
+  const cursors = useChatState((state) => state.cursors[id]);
+  const isGroup = useChatState((state) => state.conversations[id]?.kind === 'group');
+  const messages = useChatState((state) => state.logs[id]?.messages);
+  const byId = useMemo(
+    () => new Map((messages ?? NONE).map((message: Message) => [message.id, message])),
+    [messages],
   );
-  const flashAt =
-    flash === null
-      ? -1
-      : rows.findIndex((row) => row.type === 'message' && row.message.id === flash);
-  useEffect(() => {
-    if (flashAt >= 0) list.current?.scrollToIndex(flashAt, { align: 'center' });
-    // Once for each jump, wherever rows go meanwhile.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [flash]);
-
-  const onJump = useCallback(
-    (messageId: string) => void jumpTo(messageId).catch(() => undefined),
-    [jumpTo],
-  );
-  const activeAt = active === null ? -1 : rows.findIndex(({ key }) => key === active);
   const actions = useMemo(() => ({ onReply, onEdit, onDelete }), [onReply, onEdit, onDelete]);
 
   const quote = (replyTo: string | null) => {
@@ -234,7 +207,7 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
     return { quoted, quotedName: quoted && people[quoted.sender]?.username };
   };
 
-  const render = (row: Row) => {
+  return (row: Row) => {
     switch (row.type) {
       case 'start':
         return <StartRow key={row.key} id={id} />;
@@ -255,8 +228,8 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
             first={row.first}
             last={row.last}
             active={row.key === active}
+            onJump={jumpTo}
             {...quote(row.pending.replyTo)}
-            onJump={onJump}
           />
         );
       case 'message':
@@ -273,53 +246,11 @@ export function MessageList({ id, onReply, onEdit, onDelete }: MessageListProps)
             inGroup={isGroup}
             active={row.key === active}
             flash={row.message.id === flash}
-            {...quote(row.message.replyTo)}
-            onJump={onJump}
+            onJump={jumpTo}
             actions={actions}
+            {...quote(row.message.replyTo)}
           />
         );
     }
   };
-
-  return (
-    <div className={styles.frame}>
-      <div
-        ref={scroller}
-        className={styles.list}
-        role="log"
-        aria-label="Messages"
-        // Lines that come into view by scrolling back are no news.
-        aria-live={atEnd ? 'polite' : 'off'}
-        aria-relevant="additions"
-        tabIndex={0}
-        onKeyDown={onKeyDown}
-        onFocus={(event) =>
-          setActive(event.target.closest<HTMLElement>('[data-row]')?.dataset.row ?? null)
-        }
-      >
-        <div className={styles.spring} />
-        <Virtualizer
-          ref={list}
-          scrollRef={scroller}
-          data={rows}
-          shift={shift}
-          bufferSize={400}
-          keepMounted={activeAt >= 0 ? [activeAt] : NONE}
-          onScroll={onScroll}
-          onResize={onResize}
-        >
-          {render}
-        </Virtualizer>
-      </div>
-      {!atEnd && (
-        <div className={styles.down} data-news={missed}>
-          <IconButton
-            icon="down"
-            label={missed ? 'To the new messages' : 'To the newest'}
-            onClick={toEnd}
-          />
-        </div>
-      )}
-    </div>
-  );
 }
