@@ -16,6 +16,9 @@ import { useRowFocus } from './useRowFocus';
 /** Older messages are asked for when the top is this near, in pixels. */
 const LOAD_AHEAD_PX = 800;
 
+/** What the server has not said by then is not waited for: the view is placed by what is known. */
+const PLACE_WITHIN_MS = 2_000;
+
 const NONE: never[] = [];
 
 interface MessageListProps extends MessageActions {
@@ -96,13 +99,18 @@ function useRows(id: string) {
   const me = useChatState((state) => state.me.id);
   const log = useChatState((state) => state.logs[id]);
   const pending = useChatState((state) => state.pending[id] ?? NONE);
-  const away = useChatState((state) => state.connection === 'away');
+  const online = useChatState((state) => state.connection === 'online');
+  const late = useLate(PLACE_WITHIN_MS);
 
-  // Where the new messages began when the conversation was opened, and stays until it is left.
-  const [unreadAfter] = useState(() => {
+  // Where the new messages begin when the conversation is opened, and stays until it is left. What
+  // was kept from the last visit does not know what has been read, or said, since.
+  const [opened, setOpened] = useState<{ readonly unreadAfter: number | null } | null>(null);
+  if (opened === null && (online || late)) {
     const conversation = chat.store.getState().conversations[id];
-    return conversation && conversation.unread > 0 ? conversation.readSeq : null;
-  });
+    const hasNew = conversation !== undefined && conversation.unread > 0;
+    setOpened({ unreadAfter: hasNew ? conversation.readSeq : null });
+  }
+  const unreadAfter = opened?.unreadAfter ?? null;
   const rows = useMemo(
     () => (log ? rowsOf(log, pending, me, unreadAfter) : NONE),
     [log, pending, me, unreadAfter],
@@ -116,8 +124,18 @@ function useRows(id: string) {
   }
 
   // Of a conversation that was not open before only the newest message is there at first.
-  const ready = log !== undefined && (log.messages.length > 1 || !log.hasOlder || away);
-  return { rows, shift, ready };
+  const filled = log !== undefined && (log.messages.length > 1 || !log.hasOlder);
+  return { rows, shift, ready: opened !== null && (filled || late) };
+}
+
+/** Whether this much time has passed since the first view. */
+function useLate(ms: number): boolean {
+  const [late, setLate] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(true), ms);
+    return () => clearTimeout(timer);
+  }, [ms]);
+  return late;
 }
 
 /** Loads older messages as the top comes near, and where a short page leaves room. */

@@ -4,15 +4,15 @@
  * from it, it stays on what is being read.
  */
 
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type RefObject } from 'react';
+import { useCallback, useLayoutEffect, useRef, useState, type RefObject } from 'react';
 import type { VirtualizerHandle } from 'virtua';
 
 import type { Row } from '../state/rows';
 
 /** The end counts as reached from this near. */
 const AT_END_PX = 40;
-/** How long the way to the end may take, while rows are measured. */
-const SETTLE_MS = 3_000;
+/** After a hand on it the view is left alone for so long: what the hand does comes first. */
+const HAND_MS = 250;
 /** Fewer new rows than this fit on a screen with the end: then the view starts at the end. */
 const NEW_ROWS_MIN = 8;
 
@@ -28,7 +28,7 @@ export interface ListView {
   readonly lastInView: () => number;
   readonly onScroll: (offset: number) => void;
   readonly onResize: () => void;
-  /** A hand on the wheel, the keys or the bar: nothing moves the view against it. */
+  /** A hand is on the wheel, the keys, the screen or the bar. */
   readonly onHand: () => void;
 }
 
@@ -40,26 +40,23 @@ function isAtEnd({ scrollOffset, viewportSize, scrollSize }: VirtualizerHandle):
 export function useListView(rows: readonly Row[], ready: boolean): ListView {
   const list = useRef<VirtualizerHandle>(null);
   const [atEnd, setAtEnd] = useState(true);
-  /** `settling`: until when the view is on its way to the end; 0 when it is not. */
-  const view = useRef({ placed: false, follows: true, settling: 0, offset: 0 });
+  const view = useRef({ placed: false, follows: true, offset: 0, hand: -Infinity });
   const count = useRef(rows.length);
-
-  useEffect(() => {
-    count.current = rows.length;
-  }, [rows.length]);
 
   const toEnd = useCallback(() => {
     view.current.follows = true;
-    view.current.settling = performance.now() + SETTLE_MS;
-    const step = () => {
-      const handle = list.current;
-      if (!handle || performance.now() > view.current.settling) return;
-      if (isAtEnd(handle)) view.current.settling = 0;
-      else handle.scrollToIndex(count.current - 1, { align: 'end' });
-    };
     list.current?.scrollToIndex(count.current - 1, { align: 'end' });
-    requestAnimationFrame(step);
   }, []);
+
+  /** To the end, if that is where the view stood before something changed. */
+  const follow = useCallback(() => {
+    const now = () => {
+      if (view.current.follows) toEnd();
+    };
+    const wait = view.current.hand + HAND_MS - performance.now();
+    if (wait > 0) setTimeout(now, wait);
+    else now();
+  }, [toEnd]);
 
   useLayoutEffect(() => {
     count.current = rows.length;
@@ -69,46 +66,38 @@ export function useListView(rows: readonly Row[], ready: boolean): ListView {
       const unread = rows.findIndex(({ type }) => type === 'unread');
       if (unread >= 0 && rows.length - unread > NEW_ROWS_MIN) {
         view.current.follows = false;
-        view.current.settling = 0;
         list.current?.scrollToIndex(unread, { align: 'start', offset: -24 });
         return;
       }
     }
-    if (view.current.follows) toEnd();
-  }, [rows, ready, toEnd]);
+    follow();
+  }, [rows, ready, follow]);
 
-  const onScroll = useCallback((offset: number) => {
-    const handle = list.current;
-    if (!handle) return;
-    const end = isAtEnd(handle);
-    const now = view.current;
-    if (end) {
-      now.follows = true;
-      now.settling = 0;
-    } else if (performance.now() < now.settling) {
-      // Rows turned out higher on the way, or older ones came in above.
-      requestAnimationFrame(() => {
-        if (now.settling > 0) handle.scrollToIndex(count.current - 1, { align: 'end' });
-      });
-    } else if (offset < now.offset - 1) {
-      // Only moving up lets go of the end; what grows below does not.
-      now.follows = false;
-    }
-    now.offset = offset;
-    setAtEnd(end || now.follows);
-  }, []);
-
-  const onResize = useCallback(() => {
-    if (view.current.follows) toEnd();
-  }, [toEnd]);
+  const onScroll = useCallback(
+    (offset: number) => {
+      const handle = list.current;
+      if (!handle) return;
+      const end = isAtEnd(handle);
+      const now = view.current;
+      if (end) now.follows = true;
+      // Moving up lets go of the end; what grows below, or comes in above, does not.
+      else if (offset < now.offset - 1) now.follows = false;
+      else if (now.follows) requestAnimationFrame(follow);
+      now.offset = offset;
+      setAtEnd(end || now.follows);
+    },
+    [follow],
+  );
 
   const leaveEnd = useCallback(() => {
     view.current.follows = false;
-    view.current.settling = 0;
   }, []);
 
   const onHand = useCallback(() => {
-    view.current.settling = 0;
+    view.current.hand = performance.now();
+    const handle = list.current;
+    // A way to the end that is not finished would take the view back: it ends here.
+    if (handle && view.current.follows) handle.scrollTo(handle.scrollOffset);
   }, []);
 
   const lastInView = useCallback(() => {
@@ -118,5 +107,5 @@ export function useListView(rows: readonly Row[], ready: boolean): ListView {
     return handle.findItemIndex(handle.scrollOffset + handle.viewportSize);
   }, []);
 
-  return { list, atEnd, toEnd, leaveEnd, lastInView, onScroll, onResize, onHand };
+  return { list, atEnd, toEnd, leaveEnd, lastInView, onScroll, onResize: follow, onHand };
 }
