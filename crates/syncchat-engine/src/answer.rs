@@ -1,6 +1,5 @@
 //! The answers to requests.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,7 +16,10 @@ use crate::handler::DisconnectReason;
 use crate::session::{Farewell, Session};
 
 /// The body of an answer.
-pub type Body = BoxBody<Bytes, Infallible>;
+pub type Body = BoxBody<Bytes, BodyError>;
+
+/// Why the rest of a body does not come: it was another node's, and that broke off.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
@@ -26,13 +28,18 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().boxed());
+    let mut response = Response::new(Empty::new().map_err(never).boxed());
     *response.status_mut() = status;
     response
 }
 
+/// A body of our own does not fail.
+pub(crate) fn never(never: std::convert::Infallible) -> BodyError {
+    match never {}
+}
+
 fn with(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()).boxed());
+    let mut response = Response::new(Full::new(body.into()).map_err(never).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
@@ -112,12 +119,12 @@ impl PollBody {
 
 impl hyper::body::Body for PollBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(session) = self.session.take() {
             session.lock().poll_answered();
         }

@@ -35,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod forward;
 pub mod handler;
 pub mod limits;
 pub mod protocol;
@@ -58,11 +59,13 @@ mod sessions;
 mod upgrade;
 mod websocket;
 
-pub use answer::Body;
+pub use answer::{Body, BodyError};
 pub use config::{Config, Origins};
+pub use forward::{Fleet, Peers};
 pub use handler::{
     AckArgs, ConnectError, DisconnectReason, Event, EventName, Handler, Handshake, Refusal,
 };
+pub use id::{BadNodeTag, NodeTag};
 pub use server::{Engine, Server};
 pub use session::Session;
 pub use socket::{AckError, Class, Pushed, Socket};

@@ -71,6 +71,41 @@ pub const QUERY_BYTES: usize = 8 * 1024;
 /// Parameters of a request's query.
 pub const QUERY_PARAMETERS: usize = 64;
 
+/// How long a poll is held that another node has passed on, instead of to the next ping. So a node
+/// that fell silent is noticed soon, and the polls a draining node passes on end by themselves.
+pub const FORWARDED_POLL_HOLD: Duration = Duration::from_secs(10);
+
+/// The same if the node that passes it on is about to end.
+pub const DRAINING_POLL_HOLD: Duration = Duration::from_secs(1);
+
+/// For another node's answer, beyond the time it may hold the poll. Then: 504.
+pub const FORWARD_GRACE: Duration = Duration::from_secs(5);
+
+/// For another node's answer to a POST, which comes when its packets are worked off. Then: 504.
+pub const FORWARD_POST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For a connection to another node; then it counts as dead. It is in the same network.
+pub const FORWARD_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections to one node that are kept for the next request to be passed on. More are closed.
+pub const FORWARD_IDLE_PER_NODE: usize = 64;
+
+/// How long they are kept: well below what a node waits for the next request.
+pub const FORWARD_IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How far the clock of a node that passes something on may be from ours. Then: 403.
+pub const TICKET_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of a ticket. More: 403.
+pub const TICKET_BYTES_MAX: usize = 256;
+
+/// Bytes in each direction of a WebSocket that is passed on. What does not fit waits in the kernel,
+/// and then with whoever sends.
+pub const TUNNEL_BUFFER_BYTES: usize = 4 * 1024;
+
+/// For the second side of such a WebSocket to end after the first. Then it is cut.
+pub const TUNNEL_CLOSE_WAIT: Duration = Duration::from_secs(5);
+
 // What one connection may read in a turn has to hold the largest control frames many times over,
 // and a write has to make progress.
 const _: () = assert!(READ_BYTES >= 4096 && WRITE_SLICES >= 1 && WRITES_PER_TURN >= 1);

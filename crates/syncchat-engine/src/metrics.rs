@@ -55,3 +55,45 @@ pub(crate) fn upgrade(result: &'static str) {
 pub(crate) fn invalid_packet(kind: &'static str) {
     counter!("syncchat_invalid_packets_total", "kind" => kind).increment(1);
 }
+
+/// A ticket was accepted, or was not one.
+pub(crate) fn forward_received(is_good: bool) {
+    let result = if is_good { "ok" } else { "refused" };
+    counter!("syncchat_forwarded_received_total", "result" => result).increment(1);
+}
+
+/// What is passed on at the moment: one more or less.
+pub(crate) fn forwards(kind: &'static str, change: f64) {
+    gauge!("syncchat_forwards", "kind" => kind).increment(change);
+}
+
+/// One request that is passed on; if its client goes before an answer came, it is `aborted`.
+pub(crate) struct Forward {
+    kind: &'static str,
+    result: &'static str,
+}
+
+impl Forward {
+    /// It begins.
+    pub(crate) fn begin(is_upgrade: bool) -> Forward {
+        Forward {
+            kind: if is_upgrade { "websocket" } else { "request" },
+            result: "aborted",
+        }
+    }
+
+    /// This came of it.
+    pub(crate) fn end(&mut self, result: &'static str) {
+        self.result = result;
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        counter!(
+            "syncchat_forwarded_requests_total",
+            "kind" => self.kind, "result" => self.result
+        )
+        .increment(1);
+    }
+}

@@ -17,9 +17,10 @@ use tracing::{debug, error};
 use crate::answer::{self, Body, PollBody};
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::forward::{Fleet, Forwarder, Stray, TICKET};
 use crate::handler::{DisconnectReason, Handler, Handshake, Refusal};
 use crate::heartbeat::Heartbeat;
-use crate::id::Id;
+use crate::id::{Id, NodeTag, Sid};
 use crate::limits::{ADMIT_WAIT, RETRY_AFTER};
 use crate::metrics;
 use crate::origin::{self, Cors};
@@ -46,16 +47,43 @@ struct Inner<P> {
     protocol: Arc<P>,
     sessions: Arc<Sessions>,
     tasks: TaskTracker,
+    /// For what belongs to other nodes, if there are any.
+    forwarder: Option<Forwarder>,
+}
+
+/// Whose request it is.
+enum Route {
+    /// This node's.
+    Here(Caller),
+    /// This other node's.
+    Elsewhere(NodeTag),
+    /// Nobody's: it claims falsely to come from another node.
+    Refused,
+}
+
+/// From whom a request comes.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    remote: IpAddr,
+    /// If it came by another node: how long its poll may be held.
+    hold: Option<Duration>,
 }
 
 impl<H: Handler> Server<SocketIo<H>> {
-    /// To be made inside a tokio runtime.
+    /// A server on its own. To be made inside a tokio runtime.
     pub fn new(config: Config, handler: Arc<H>) -> Engine<H> {
+        Server::socket_io(config, handler, None)
+    }
+
+    /// One of many servers, each of which takes requests for the sessions of all.
+    pub fn in_fleet(config: Config, handler: Arc<H>, fleet: Fleet) -> Engine<H> {
+        Server::socket_io(config, handler, Some(fleet))
+    }
+
+    fn socket_io(config: Config, handler: Arc<H>, fleet: Option<Fleet>) -> Engine<H> {
         let config = Arc::new(config);
-        Server::with_protocol(
-            Arc::clone(&config),
-            Arc::new(SocketIo::new(handler, config)),
-        )
+        let protocol = Arc::new(SocketIo::new(handler, Arc::clone(&config)));
+        Server::build(config, protocol, fleet)
     }
 
     /// The application.
@@ -67,13 +95,21 @@ impl<H: Handler> Server<SocketIo<H>> {
 impl<P: Protocol> Server<P> {
     /// A server for another protocol than Socket.IO.
     pub fn with_protocol(config: Arc<Config>, protocol: Arc<P>) -> Server<P> {
+        Server::build(config, protocol, None)
+    }
+
+    fn build(config: Arc<Config>, protocol: Arc<P>, fleet: Option<Fleet>) -> Server<P> {
         let sessions = Arc::new(Sessions::new(config.max_sessions));
+        let tasks = TaskTracker::new();
+        let forwarder =
+            fleet.map(|fleet| Forwarder::new(fleet, Arc::clone(&config), tasks.clone()));
         Server {
             inner: Arc::new(Inner {
                 config,
                 protocol,
                 sessions,
-                tasks: TaskTracker::new(),
+                tasks,
+                forwarder,
             }),
         }
     }
@@ -89,10 +125,26 @@ impl<P: Protocol> Server<P> {
         let preflight = (parts.method == Method::OPTIONS && opening.is_none())
             .then(|| cors.preflight(&parts.headers))
             .flatten();
-        let mut response = match (preflight, opening) {
-            (Some(response), _) => response,
-            (None, Some(opening)) => self.inner.upgrade(parts, remote, opening).await,
-            (None, None) => self.inner.answer(parts, body, remote).await,
+        let mut response = match (preflight, self.inner.route(&parts, remote), opening) {
+            (Some(response), ..) => response,
+            (None, Route::Here(caller), Some(opening)) => {
+                self.inner.upgrade(parts, caller, opening).await
+            }
+            (None, Route::Here(caller), None) => self.inner.answer(parts, body, caller).await,
+            (None, Route::Elsewhere(node), opening) => {
+                let stray = Stray {
+                    parts,
+                    body,
+                    client: remote,
+                    opening,
+                };
+                match self.inner.pass_on(node, stray).await {
+                    // The other node has set the headers of CORS.
+                    Ok(response) => return response,
+                    Err(response) => response,
+                }
+            }
+            (None, Route::Refused, _) => answer::closing(answer::empty(StatusCode::FORBIDDEN)),
         };
         cors.apply(&mut response);
         response
@@ -111,6 +163,14 @@ impl<P: Protocol> Server<P> {
         sessions.len()
     }
 
+    /// Lets go of WebSockets that belong to other nodes, each at a moment of its own within `spread`:
+    /// their clients come back elsewhere.
+    pub fn release_forwarded(&self, spread: Duration) {
+        if let Some(forwarder) = &self.inner.forwarder {
+            forwarder.drain(spread);
+        }
+    }
+
     /// Waits until no session is left and all event futures have ended.
     pub async fn closed(&self) {
         self.inner.tasks.close();
@@ -119,12 +179,46 @@ impl<P: Protocol> Server<P> {
 }
 
 impl<P: Protocol> Inner<P> {
+    fn route(&self, parts: &request::Parts, remote: IpAddr) -> Route {
+        let direct = Caller { remote, hold: None };
+        match (parts.headers.get(TICKET), &self.forwarder) {
+            (None, None) => Route::Here(direct),
+            (None, Some(forwarder)) => match forwarder.elsewhere(parts) {
+                Some(node) => Route::Elsewhere(node),
+                None => Route::Here(direct),
+            },
+            (Some(_), None) => Route::Refused,
+            (Some(ticket), Some(forwarder)) => match forwarder.accept(ticket, parts) {
+                Some(ticket) => Route::Here(Caller {
+                    remote: ticket.client,
+                    hold: Some(ticket.hold),
+                }),
+                None => Route::Refused,
+            },
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        node: NodeTag,
+        stray: Stray,
+    ) -> Result<Response<Body>, Response<Body>> {
+        let is_upgrade = stray.opening.is_some();
+        match &self.forwarder {
+            Some(forwarder) => forwarder
+                .pass(node, stray)
+                .await
+                .map_err(|failure| failure.answer(is_upgrade)),
+            None => Err(answer::refusal(ErrorCode::UnknownSid)),
+        }
+    }
+
     /// A request that is no upgrade.
     async fn answer(
         self: &Arc<Self>,
         parts: request::Parts,
         body: Incoming,
-        remote: IpAddr,
+        caller: Caller,
     ) -> Response<Body> {
         let query = match query::parse(parts.uri.query().unwrap_or_default()) {
             Some(query) if P::FRAMING == Framing::EngineIo => query,
@@ -138,7 +232,7 @@ impl<P: Protocol> Inner<P> {
         if let Some(sid) = query::get(&query, "sid").filter(|sid| !sid.is_empty()) {
             return match self.find(sid, transport, &query) {
                 Ok(session) => match parts.method {
-                    Method::GET => polling::get(&session, &parts.headers).await,
+                    Method::GET => polling::get(&session, &parts.headers, caller.hold).await,
                     Method::POST => polling::post(&session, &parts.headers, body).await,
                     _ => answer::empty(StatusCode::METHOD_NOT_ALLOWED),
                 },
@@ -151,7 +245,7 @@ impl<P: Protocol> Inner<P> {
         if transport == Transport::WebSocket {
             return self.refuse(transport, ErrorCode::BadRequest);
         }
-        let (handshake, seat) = match self.admit(parts, query, remote).await {
+        let (handshake, seat) = match self.admit(parts, query, caller.remote).await {
             Ok(admitted) => admitted,
             Err(Refused::Code(code)) => return self.refuse(transport, code),
             Err(Refused::Forbidden(message)) => return answer::forbidden(message),
@@ -164,7 +258,7 @@ impl<P: Protocol> Inner<P> {
     async fn upgrade(
         self: &Arc<Self>,
         parts: request::Parts,
-        remote: IpAddr,
+        caller: Caller,
         opening: Opening,
     ) -> Response<Body> {
         let transport = Transport::WebSocket;
@@ -202,7 +296,7 @@ impl<P: Protocol> Inner<P> {
                 Err(code) => answer::refused_upgrade(StatusCode::BAD_REQUEST, code.message()),
             };
         }
-        match self.admit(parts, query, remote).await {
+        match self.admit(parts, query, caller.remote).await {
             Ok((handshake, seat)) => {
                 self.begin_websocket(handshake, seat, opening);
                 accepted
@@ -228,7 +322,7 @@ impl<P: Protocol> Inner<P> {
         transport: Transport,
         query: &Query,
     ) -> Result<Arc<Session>, ErrorCode> {
-        let found = Id::parse(sid).and_then(|id| self.sessions.get(id));
+        let found = Sid::parse(sid).and_then(|id| self.sessions.get(id));
         let session = found.ok_or(ErrorCode::UnknownSid)?;
         match session.lock().refusal(Instant::now()) {
             Some(ErrorCode::UnknownSid) => return Err(ErrorCode::UnknownSid),
@@ -327,7 +421,11 @@ impl<P: Protocol> Inner<P> {
     ) -> Option<(Arc<Session>, Heartbeat, Frame)> {
         let now = Instant::now();
         let heartbeat = Heartbeat::new(now, &self.config);
-        let id = Id::random()
+        let node = self
+            .forwarder
+            .as_ref()
+            .map_or(NodeTag::ALONE, Forwarder::node);
+        let id = Sid::random(node)
             .inspect_err(|error| error!(%error, "no random bytes"))
             .ok()?;
         let open = Frame::open(&Open {

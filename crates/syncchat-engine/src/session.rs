@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 
 use crate::config::Config;
 use crate::handler::DisconnectReason;
-use crate::id::Id;
+use crate::id::Sid;
 use crate::outbound::{Batch, Outbound, Push};
 use crate::polling::{Polling, Post};
 #[cfg(doc)]
@@ -31,7 +31,7 @@ use crate::websocket::Stream;
 
 /// An Engine.IO session.
 pub struct Session {
-    pub(crate) id: Id,
+    pub(crate) id: Sid,
     pub(crate) config: Arc<Config>,
     pub(crate) origin: Transport,
     base64: bool,
@@ -126,7 +126,7 @@ pub(crate) struct Settled {
 
 impl Session {
     pub(crate) fn new(
-        id: Id,
+        id: Sid,
         config: Arc<Config>,
         transport: Transport,
         base64: bool,

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-use crate::id::Id;
+use crate::id::Sid;
 use crate::metrics;
 use crate::session::Session;
 
 /// The table of one server.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    by_id: DashMap<Id, Arc<Session>>,
+    by_id: DashMap<Sid, Arc<Session>>,
     taken: AtomicUsize,
     max: usize,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 pub(crate) struct Seat {
     sessions: Arc<Sessions>,
-    session: Option<Id>,
+    session: Option<Sid>,
 }
 
 impl Sessions {
@@ -37,7 +37,7 @@ impl Sessions {
         self.taken.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn get(&self, id: Id) -> Option<Arc<Session>> {
+    pub(crate) fn get(&self, id: Sid) -> Option<Arc<Session>> {
         self.by_id.get(&id).map(|session| Arc::clone(&session))
     }
 

@@ -19,7 +19,7 @@ use crate::websocket::Stream;
 
 pub(crate) use poll::get;
 use poll::{Release, Waiting};
-pub(crate) use post::{Done, Post, post};
+pub(crate) use post::{Done, Post, post, read_body};
 
 /// The part of a session that only long polling needs.
 pub(crate) struct Polling {

@@ -1,6 +1,7 @@
 //! GET: takes all that waits, or waits for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header};
 use syncchat_protocol::Frame;
@@ -57,8 +58,12 @@ impl Answer {
     }
 }
 
-/// Answers a GET of a session.
-pub(crate) async fn get(session: &Arc<Session>, headers: &HeaderMap) -> Response<Body> {
+/// Answers a GET of a session; with nothing to take after `hold`, if given, by a noop.
+pub(crate) async fn get(
+    session: &Arc<Session>,
+    headers: &HeaderMap,
+    hold: Option<Duration>,
+) -> Response<Body> {
     let begun = session.lock().begin_poll(Instant::now());
     let answer = match begun {
         Begun::Now(answer) => answer,
@@ -68,7 +73,14 @@ pub(crate) async fn get(session: &Arc<Session>, headers: &HeaderMap) -> Response
             poll,
             release,
             is_upgrading,
-        } => wait(PollGuard { session, poll }, release, is_upgrading).await,
+        } => {
+            let hold = if is_upgrading {
+                Some(UPGRADING_POLL_HOLD)
+            } else {
+                hold
+            };
+            wait(PollGuard { session, poll }, release, hold).await
+        }
     };
     let session = answer.is_taken.then(|| Arc::clone(session));
     let (body, encoding) = compression::encode(encode_payload(&answer.frames), headers);
@@ -84,19 +96,18 @@ pub(crate) async fn get(session: &Arc<Session>, headers: &HeaderMap) -> Response
 async fn wait(
     guard: PollGuard<'_>,
     mut release: oneshot::Receiver<Release>,
-    is_upgrading: bool,
+    hold: Option<Duration>,
 ) -> Answer {
     let session = guard.session;
-    let released = if is_upgrading {
-        match timeout(UPGRADING_POLL_HOLD, &mut release).await {
+    let released = match hold {
+        None => release.await,
+        Some(hold) => match timeout(hold, &mut release).await {
             Ok(released) => released,
             Err(_) => {
                 session.lock().release_poll();
                 release.await
             }
-        }
-    } else {
-        release.await
+        },
     };
     let answer = match released {
         Ok(Release::Take) => session.lock().take(),

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::answer::{self, Body};
+use crate::config::Config;
 use crate::handler::DisconnectReason;
 use crate::limits::CLOSING_POLL_WAIT;
 use crate::session::{Farewell, Session, Shared, Transport};
@@ -127,22 +128,23 @@ async fn read(
     body: Incoming,
     cancelled: oneshot::Receiver<()>,
 ) -> Result<Bytes, StatusCode> {
-    let max = session.config.max_payload;
+    tokio::select! {
+        read = read_body(&session.config, body) => read,
+        _ = cancelled => Err(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// A whole body, if it is neither too long nor too slow.
+pub(crate) async fn read_body(config: &Config, body: Incoming) -> Result<Bytes, StatusCode> {
+    let max = config.max_payload;
     if body.size_hint().lower() > max as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let whole = timeout(
-        session.config.body_timeout,
-        Limited::new(body, max).collect(),
-    );
-    tokio::select! {
-        read = whole => match read {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-        },
-        _ = cancelled => Err(StatusCode::BAD_REQUEST),
+    match timeout(config.body_timeout, Limited::new(body, max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 

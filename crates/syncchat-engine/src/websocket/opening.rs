@@ -4,13 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http::{header, request};
-use http_body_util::{BodyExt, Empty};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::warn;
+
+use bytes::Bytes;
 
 use super::Stream;
 use crate::answer::{self, Body};
@@ -59,8 +60,7 @@ pub(crate) fn accept(parts: &request::Parts) -> Result<Response<Body>, Box<Respo
         return Err(bad());
     }
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| bad())?;
-    let mut response = Response::new(Empty::new().boxed());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -69,9 +69,20 @@ pub(crate) fn accept(parts: &request::Parts) -> Result<Response<Body>, Box<Respo
 }
 
 impl Opening {
+    /// Of an upgrade that hyper was asked for already.
+    pub(crate) fn new(upgrade: OnUpgrade) -> Opening {
+        Opening(upgrade)
+    }
+
     /// Waits until the 101 is written; takes the TCP stream out of hyper, which then forgets the
     /// connection and its buffers.
     pub(crate) async fn open(self) -> Option<Stream> {
+        let (stream, rest) = self.tcp().await?;
+        Some(Stream::new(stream, &rest))
+    }
+
+    /// The same, without making it a WebSocket: the stream, and what was read behind the handshake.
+    pub(crate) async fn tcp(self) -> Option<(TcpStream, Bytes)> {
         let upgraded = self.0.await.ok()?;
         let stream = into_tcp(upgraded);
         if stream.is_none() {
@@ -81,13 +92,13 @@ impl Opening {
     }
 }
 
-fn into_tcp(upgraded: Upgraded) -> Option<Stream> {
+fn into_tcp(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some(Stream::new(parts.io.into_inner(), &parts.read_buf)),
+        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
         // A server that looks for the HTTP version itself wraps the stream once more.
         Err(upgraded) => auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
             .ok()
-            .map(|parts| Stream::new(parts.io.into_inner(), &parts.read_buf)),
+            .map(|parts| (parts.io.into_inner(), parts.read_buf)),
     }
 }
 

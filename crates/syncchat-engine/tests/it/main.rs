@@ -6,6 +6,7 @@
 mod client;
 mod server;
 
+mod forward;
 mod polling;
 mod refusals;
 mod slow;

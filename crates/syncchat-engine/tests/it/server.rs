@@ -12,8 +12,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use serde_json::value::{RawValue, to_raw_value};
 use syncchat_engine::{
-    AckArgs, Config, ConnectError, DisconnectReason, Engine, Event, EventName, Handler, Handshake,
-    Refusal, Socket,
+    AckArgs, Config, ConnectError, DisconnectReason, Engine, Event, EventName, Fleet, Handler,
+    Handshake, Refusal, Socket,
 };
 use syncchat_protocol::Frame;
 use syncchat_protocol::socketio::EventHead;
@@ -145,6 +145,11 @@ pub(crate) struct Served {
 
 /// Serves until the test's runtime ends.
 pub(crate) async fn serve(config: Config) -> Served {
+    serve_in(config, None).await
+}
+
+/// Serves as one of a fleet, or alone.
+pub(crate) async fn serve_in(config: Config, fleet: Option<Fleet>) -> Served {
     let app = Arc::new(App {
         log: Mutex::default(),
         sockets: Mutex::default(),
@@ -152,7 +157,10 @@ pub(crate) async fn serve(config: Config) -> Served {
         waiting: AtomicUsize::new(0),
         waiting_max: AtomicUsize::new(0),
     });
-    let engine = Engine::new(config, Arc::clone(&app));
+    let engine = match fleet {
+        Some(fleet) => Engine::in_fleet(config, Arc::clone(&app), fleet),
+        None => Engine::new(config, Arc::clone(&app)),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = engine.clone();
