@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use syncchat_core::ports::fleet::{Fleet, Presence};
 use syncchat_core::ports::limiter::Limiter;
+use syncchat_core::ports::registry::Registry;
 
 pub use local::LocalFleet;
 pub use redis::RedisFleet;
 pub use syncchat_core::ports::limiter::LimiterRates;
 
-/// What a node needs of its fleet: three faces of one driver.
+/// What a node needs of its fleet: four faces of one driver.
 #[derive(Clone)]
 pub struct Backplane {
     /// Says and hears what happens.
@@ -31,6 +32,8 @@ pub struct Backplane {
     pub presence: Arc<dyn Presence>,
     /// Knows who asks too often.
     pub limiter: Arc<dyn Limiter>,
+    /// Knows where the other nodes are.
+    pub registry: Arc<dyn Registry>,
 }
 
 /// Why there is no backplane. Names the scheme only: an address may hold a password.
@@ -73,7 +76,8 @@ pub async fn connect(
         return Ok(Backplane {
             fleet: Arc::clone(&local) as Arc<dyn Fleet>,
             presence: Arc::clone(&local) as Arc<dyn Presence>,
-            limiter: local,
+            limiter: Arc::clone(&local) as Arc<dyn Limiter>,
+            registry: local,
         });
     }
     Err(match url.split_once("://") {
@@ -84,7 +88,8 @@ pub async fn connect(
                     return Ok(Backplane {
                         fleet: Arc::clone(&fleet) as Arc<dyn Fleet>,
                         presence: Arc::clone(&fleet) as Arc<dyn Presence>,
-                        limiter: fleet,
+                        limiter: Arc::clone(&fleet) as Arc<dyn Limiter>,
+                        registry: fleet,
                     });
                 }
                 Err(why) => ConnectError::Redis {

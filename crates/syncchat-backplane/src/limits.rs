@@ -46,5 +46,18 @@ pub const LEASE_KEYS_KEPT: Duration = Duration::from_secs(600);
 /// People named in one command about presence.
 pub const PEOPLE_BATCH_MAX: usize = 1_000;
 
+/// How long a gateway's address is good without asking Redis again. One that died meanwhile refuses
+/// the connection.
+pub const GATEWAYS_FRESH: Duration = Duration::from_secs(2);
+/// Between two questions for the gateways' addresses, however many wait for the answer.
+pub const GATEWAYS_READ_PAUSE: Duration = Duration::from_millis(100);
+/// How long Redis may take for that answer. Then what is known has to do.
+pub const GATEWAYS_READ_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long a gateway is remembered that Redis does not name, for when Redis is away.
+pub const GATEWAYS_KEPT: Duration = Duration::from_secs(600);
+/// Gateways that are read at once. Of a larger fleet some are not found, and their sessions need
+/// stickiness.
+pub const GATEWAYS_MAX: usize = 4_096;
+
 const _: () = assert!(LEASE.as_secs() >= 3 * HEARTBEAT.as_secs());
 const _: () = assert!(BUCKETS_EVICTED_AT_ONCE >= 1);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use syncchat_core::model::UserId;
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::{LimitKind, Limiter, LimiterRates};
+use syncchat_core::ports::registry::Registry;
 
 use crate::buckets::Buckets;
 use crate::metrics;
@@ -109,6 +111,22 @@ impl Limiter for LocalFleet {
     async fn peek(&self, kind: LimitKind, key: &str) -> Result<(), Duration> {
         self.buckets.peek(kind, key).inspect_err(|_| refused(kind))
     }
+}
+
+/// There is nobody to be found, and nobody who looks.
+#[async_trait]
+impl Registry for LocalFleet {
+    async fn announce(&self, _name: &str, _address: SocketAddr) {}
+
+    async fn find(&self, _name: &str) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn all(&self) -> Result<Vec<(String, SocketAddr)>, String> {
+        Ok(Vec::new())
+    }
+
+    async fn withdraw(&self) {}
 }
 
 fn refused(kind: LimitKind) {

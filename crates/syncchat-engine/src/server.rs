@@ -198,11 +198,7 @@ impl<P: Protocol> Inner<P> {
         }
     }
 
-    async fn pass_on(
-        &self,
-        node: NodeTag,
-        stray: Stray,
-    ) -> Result<Response<Body>, Response<Body>> {
+    async fn pass_on(&self, node: NodeTag, stray: Stray) -> Result<Response<Body>, Response<Body>> {
         let is_upgrade = stray.opening.is_some();
         match &self.forwarder {
             Some(forwarder) => forwarder

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use syncchat_core::error::{Error, ErrorCode, Result};
 use syncchat_core::model::{Timestamp, UserId};
 
@@ -27,6 +29,18 @@ impl Secret {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Secret> {
         let bytes = bytes.into();
         (bytes.len() >= SECRET_BYTES_MIN).then_some(Secret(bytes))
+    }
+
+    /// A key for another purpose, from which neither this secret nor a key for a third purpose can be
+    /// told.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.0) {
+            Ok(mac) => mac,
+            // HMAC takes keys of any length.
+            Err(_) => return Sha256::digest(&self.0).into(),
+        };
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 

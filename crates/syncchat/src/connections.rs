@@ -2,7 +2,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::limits::{DESCRIPTORS_ASSUMED, DESCRIPTORS_PER_REQUEST, DESCRIPTORS_RESERVED};
+use crate::limits::{
+    DESCRIPTORS_ASSUMED, DESCRIPTORS_OF_FORWARD, DESCRIPTORS_PER_FORWARD, DESCRIPTORS_PER_REQUEST,
+    DESCRIPTORS_RESERVED,
+};
 
 /// Room for connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub struct Room {
     pub sessions: usize,
     /// Connections at once that belong to no WebSocket, even when all sessions are taken.
     pub requests: usize,
+    /// Polls and WebSockets of other nodes' sessions at once.
+    pub forwards: usize,
 }
 
 impl Room {
@@ -20,14 +25,19 @@ impl Room {
     }
 
     /// Room in a process that may open `descriptors` files, with as many sessions as the operator
-    /// says, else as fit.
-    pub fn new(descriptors: u64, sessions: Option<usize>) -> Room {
+    /// says, else as fit; some of it for other nodes if there are any.
+    pub fn new(descriptors: u64, sessions: Option<usize>, in_fleet: bool) -> Room {
         let free = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(2);
         let requests = (free / DESCRIPTORS_PER_REQUEST).max(1);
+        let for_others = match in_fleet {
+            true => free / DESCRIPTORS_PER_FORWARD,
+            false => 0,
+        };
         let as_size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Room {
-            sessions: sessions.unwrap_or_else(|| as_size(free - requests)),
+            sessions: sessions.unwrap_or_else(|| as_size(free - requests - for_others)),
             requests: as_size(requests),
+            forwards: as_size(for_others / DESCRIPTORS_OF_FORWARD),
         }
     }
 }
@@ -64,17 +74,20 @@ mod tests {
 
     #[test]
     fn sessions_get_most_of_the_room_and_requests_some() {
-        let room = Room::new(1_024, None);
+        let room = Room::new(1_024, None, false);
         assert_eq!(
             room,
             Room {
                 sessions: 672,
-                requests: 96
+                requests: 96,
+                forwards: 0
             }
         );
         assert!(room.total() as u64 + DESCRIPTORS_RESERVED <= 1_024);
-        assert_eq!(Room::new(1_024, Some(10)).sessions, 10);
-        let tiny = Room::new(0, None);
+        assert_eq!(Room::new(1_024, Some(10), false).sessions, 10);
+        let one_of_many = Room::new(1_024, None, true);
+        assert_eq!((one_of_many.sessions, one_of_many.forwards), (576, 48));
+        let tiny = Room::new(0, None, true);
         assert!(tiny.sessions >= 1 && tiny.requests >= 1);
     }
 }

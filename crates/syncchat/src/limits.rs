@@ -21,6 +21,10 @@ pub const COMMITS_END_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// One in so many of the remaining file descriptors is kept for requests that are no session.
 pub const DESCRIPTORS_PER_REQUEST: u64 = 8;
+/// One in so many of them is kept, in a fleet, for passing on what belongs to other nodes.
+pub const DESCRIPTORS_PER_FORWARD: u64 = 8;
+/// File descriptors of one poll or WebSocket that is passed on: the client's and the other node's.
+pub const DESCRIPTORS_OF_FORWARD: u64 = 2;
 /// File descriptors assumed where the system does not say.
 pub const DESCRIPTORS_ASSUMED: u64 = 1_024;
 /// When a client that found no place may come back.

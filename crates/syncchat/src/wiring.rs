@@ -1,20 +1,24 @@
 //! The whole program, put together in one function that reads top to bottom. Nothing else makes
 //! its own dependencies.
 
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::HeaderValue;
 use syncchat_api::{Api, CorsOrigins};
 use syncchat_backplane::{Backplane, ConnectError};
+use syncchat_core::ports::registry::Registry;
 use syncchat_core::ports::store::Store;
 use syncchat_core::{Chat, People};
-use syncchat_engine::{Engine, Origins};
+use syncchat_engine::{Engine, Fleet, NodeTag, Origins, Peers};
 use syncchat_gateway::Gateway;
 use syncchat_identity::{Identity, IdentityConfig};
 use syncchat_store::OpenError;
 
 use crate::config::sources::ConfigError;
 use crate::config::{AllowedOrigins, Config};
+use crate::connections::Room;
 
 /// A node, wired, not yet listening.
 pub struct Node {
@@ -30,6 +34,10 @@ pub struct Node {
     pub engine: Engine<Gateway>,
     /// REST.
     pub api: axum::Router,
+    /// Where the other nodes are.
+    pub registry: Arc<dyn Registry>,
+    /// Under which name they find this one.
+    pub tag: NodeTag,
 }
 
 /// Why there is no node.
@@ -44,20 +52,37 @@ pub enum WiringError {
     /// The fleet.
     #[error("--backplane: {0}")]
     Backplane(#[from] ConnectError),
+    /// Ids cannot be made.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// What the key is for by which nodes know each other.
+const FORWARDING: &str = "syncchat: requests passed from node to node";
+
+/// The fleet's registry, as the engine asks it.
+struct KnownNodes(Arc<dyn Registry>);
+
+impl Peers for KnownNodes {
+    fn find(&self, node: NodeTag) -> Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send + '_>> {
+        Box::pin(async move { self.0.find(node.as_str()).await })
+    }
 }
 
 /// URLs become drivers, drivers become crates.
 ///
 /// # Errors
 /// What cannot be opened, or made sense of.
-pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringError> {
+pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
     // First, so that a folder made for the secret is closed to others before anything lies in it.
     let identity = identity_config(config)?;
+    let keys = forwarding_keys(&identity);
     let store = syncchat_store::open(config.store.expose()).await?;
     let Backplane {
         fleet,
         presence,
         limiter,
+        registry,
     } = syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
         .await?;
 
@@ -94,7 +119,17 @@ pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringE
             delivery: Default::default(),
         },
     );
-    let engine = Engine::new(engine_config(config, sessions_max), Arc::clone(&gateway));
+    let tag = NodeTag::random()?;
+    let engine = Engine::in_fleet(
+        engine_config(config, room.sessions),
+        Arc::clone(&gateway),
+        Fleet {
+            node: tag,
+            keys,
+            peers: Arc::new(KnownNodes(Arc::clone(&registry))),
+            forwards_max: room.forwards,
+        },
+    );
     Ok(Node {
         store,
         identity,
@@ -102,7 +137,17 @@ pub async fn build(config: &Config, sessions_max: usize) -> Result<Node, WiringE
         gateway,
         engine,
         api,
+        registry,
+        tag,
     })
+}
+
+/// Made from the signing secrets, which all nodes share, in the same order.
+fn forwarding_keys(identity: &IdentityConfig) -> Vec<[u8; 32]> {
+    std::iter::once(&identity.secret)
+        .chain(&identity.former_secrets)
+        .map(|secret| secret.derive(FORWARDING))
+        .collect()
 }
 
 fn identity_config(config: &Config) -> Result<IdentityConfig, ConfigError> {

@@ -8,15 +8,18 @@
 //! delivery by Redis to each node that has a member of the conversation connected; nothing to the
 //! others.
 //!
-//! Read in this order: [`RedisFleet::connect`], `publish`, `subscribe`, `presence`, `buckets`.
+//! Read in this order: [`RedisFleet::connect`], `publish`, `subscribe`, `presence`, `buckets`,
+//! `registry`.
 
 mod buckets;
 mod channels;
 mod link;
 mod presence;
 mod publish;
+mod registry;
 mod subscribe;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,11 +27,13 @@ use async_trait::async_trait;
 use syncchat_core::model::UserId;
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::{LimitKind, Limiter, LimiterRates};
+use syncchat_core::ports::registry::Registry;
 
 use self::buckets::SharedBuckets;
 use self::link::Link;
 use self::presence::Leases;
 use self::publish::Publisher;
+use self::registry::Gateways;
 use self::subscribe::Subscriptions;
 use crate::metrics;
 
@@ -40,6 +45,7 @@ pub struct RedisFleet {
     subscriptions: Arc<Subscriptions>,
     leases: Arc<Leases>,
     buckets: SharedBuckets,
+    gateways: Arc<Gateways>,
 }
 
 impl RedisFleet {
@@ -55,6 +61,7 @@ impl RedisFleet {
         Ok(RedisFleet {
             publisher: Publisher::start(link.clone()),
             buckets: SharedBuckets::new(link.clone(), rates),
+            gateways: Gateways::new(link.clone()),
             listener,
             link,
             subscriptions,
@@ -133,5 +140,24 @@ impl Limiter for RedisFleet {
         there.inspect_err(|_| {
             ::metrics::counter!(metrics::RATE_LIMITED, "kind" => kind.as_str()).increment(1);
         })
+    }
+}
+
+#[async_trait]
+impl Registry for RedisFleet {
+    async fn announce(&self, name: &str, address: SocketAddr) {
+        self.gateways.announce(name, address).await;
+    }
+
+    async fn find(&self, name: &str) -> Option<SocketAddr> {
+        self.gateways.find(name).await
+    }
+
+    async fn all(&self) -> Result<Vec<(String, SocketAddr)>, String> {
+        self.gateways.all().await
+    }
+
+    async fn withdraw(&self) {
+        self.gateways.withdraw().await;
     }
 }

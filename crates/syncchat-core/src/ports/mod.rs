@@ -3,4 +3,5 @@
 
 pub mod fleet;
 pub mod limiter;
+pub mod registry;
 pub mod store;

@@ -198,7 +198,10 @@ mod tests {
         assert_eq!(verify("v1 1 2 3 4 "), Err(BadTicket::Signature));
         assert_eq!(verify(&"a ".repeat(10_000)), Err(BadTicket::Form));
         let stranger = tickets(&[[2; 32]]).issue(&Method::GET, &path, CLIENT, HOLD);
-        assert_eq!(verify(stranger.to_str().unwrap()), Err(BadTicket::Signature));
+        assert_eq!(
+            verify(stranger.to_str().unwrap()),
+            Err(BadTicket::Signature)
+        );
         let nobody = tickets(&[]).issue(&Method::GET, &path, CLIENT, HOLD);
         assert_eq!(verify(nobody.to_str().unwrap()), Err(BadTicket::Signature));
     }

@@ -23,7 +23,9 @@ pub(super) async fn run(
 ) {
     let [(client, client_rest), (peer, peer_rest)] = [client, peer];
     // A frame that is here is to go on at once.
-    let _ = client.set_nodelay(true).and_then(|()| peer.set_nodelay(true));
+    let _ = client
+        .set_nodelay(true)
+        .and_then(|()| peer.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_peer, to_peer) = peer.into_split();
     let up = std::pin::pin!(pass(client_rest, from_client, to_peer));

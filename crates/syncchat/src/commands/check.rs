@@ -156,8 +156,8 @@ fn sessions_setting(config: &Config) -> String {
 
 fn connections(config: &Config) -> Result<String, String> {
     let descriptors = descriptor_limit_max();
-    let fit = Room::new(descriptors, None).sessions;
-    let wanted = Room::new(descriptors, config.max_connections).sessions;
+    let fit = Room::new(descriptors, None, config.is_fleet()).sessions;
+    let wanted = Room::new(descriptors, config.max_connections, config.is_fleet()).sessions;
     match wanted <= fit {
         true => Ok(format!("{wanted} sessions, {descriptors} file descriptors")),
         false => Err(format!(

@@ -39,7 +39,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         .transpose()?;
     let room = room(&config);
     warn_of_lonely_settings(&config);
-    let node = wiring::build(&config, room.sessions).await?;
+    let node = wiring::build(&config, room).await?;
 
     let health = Health::new();
     tokio::spawn(metrics::keep_up(recorder.clone()));
@@ -69,6 +69,9 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     }
     tokio::spawn(Arc::clone(&health).watch_store(Arc::clone(&node.store)));
     tokio::spawn(sweep(Arc::clone(&node.identity)));
+    // Before there are sessions that other nodes may be asked for.
+    let reached_at = config.advertise.unwrap_or(address);
+    node.registry.announce(node.tag.as_str(), reached_at).await;
     health.enter(Phase::Serving);
     tracing::info!(%address, node = config.node_id, store = node.store.kind(), sessions = room.sessions, "ready");
     cli::say(format_args!("syncchat listening on http://{address}"))?;
@@ -83,7 +86,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 
 /// Says what is allowed and seldom meant: nodes of a fleet have to share secrets and store.
 fn warn_of_lonely_settings(config: &Config) {
-    if config.backplane.expose() == "local" {
+    if !config.is_fleet() {
         return;
     }
     if matches!(config.signing, SigningSecrets::Generated(_)) {
@@ -96,8 +99,8 @@ fn warn_of_lonely_settings(config: &Config) {
 
 fn room(config: &Config) -> Room {
     let descriptors = raise_descriptor_limit();
-    let fit = Room::new(descriptors, None).sessions;
-    let room = Room::new(descriptors, config.max_connections);
+    let fit = Room::new(descriptors, None, config.is_fleet()).sessions;
+    let room = Room::new(descriptors, config.max_connections, config.is_fleet());
     if room.sessions > fit {
         tracing::warn!(
             sessions = room.sessions,
@@ -143,6 +146,7 @@ async fn sweep(identity: Arc<Identity>) {
 /// Sockets first, spread over `spread`; then requests under way; then what was accepted.
 async fn drain(node: &Node, health: &Health, public: &Connections, spread: Duration) {
     health.enter(Phase::Draining);
+    node.engine.release_forwarded(spread);
     node.gateway.drain(spread).await;
     // Those that belonged to nobody yet.
     node.engine
@@ -156,6 +160,7 @@ async fn drain(node: &Node, health: &Health, public: &Connections, spread: Durat
             "sessions that did not end were cut off"
         );
     }
+    node.registry.withdraw().await;
     if timeout(REQUESTS_END_TIMEOUT, public.close()).await.is_err() {
         tracing::warn!("requests still under way were cut off");
     }

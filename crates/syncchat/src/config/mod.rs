@@ -30,6 +30,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Metrics and health; `None`: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where other nodes reach it; `None`: at `listen`.
+    pub advertise: Option<SocketAddr>,
     /// This node's name.
     pub node_id: String,
     /// Which store.
@@ -94,6 +96,11 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Whether there may be other nodes.
+    pub fn is_fleet(&self) -> bool {
+        self.backplane.expose() != "local"
+    }
+
     /// Reads and checks every setting. Touches no network; reads the files that secrets were
     /// given by.
     ///
@@ -108,6 +115,7 @@ impl Config {
         Ok(Config {
             listen: reader.value("listen", values::address)?,
             admin_listen: reader.value("admin-listen", values::address_or_off)?,
+            advertise: reader.optional("advertise", values::reachable_address)?,
             node_id: reader
                 .optional("node-id", values::node_id)?
                 .unwrap_or_else(generated_node_id),

@@ -103,6 +103,12 @@ pub const SETTINGS: &[Setting] = &[
         "host name + random",
         "this node's name in metrics, logs and presence: 1 to 64 of A-Z a-z 0-9 _ . -",
     ),
+    worked(
+        "advertise",
+        "IP:PORT",
+        "--listen",
+        "where other nodes of a fleet reach --listen; 0.0.0.0 or [::] stands for this host's address towards Redis",
+    ),
     secret(
         "store-file",
         plain(

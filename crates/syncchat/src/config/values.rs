@@ -113,6 +113,14 @@ pub fn address(text: &str) -> Parsed<SocketAddr> {
         .map_err(|_| "must be IP:PORT, such as 127.0.0.1:8080 or [::]:8080".into())
 }
 
+/// `IP:PORT`, with a port that somebody can call.
+pub fn reachable_address(text: &str) -> Parsed<SocketAddr> {
+    match address(text)? {
+        address if address.port() == 0 => Err("must have a port".into()),
+        address => Ok(address),
+    }
+}
+
 /// `IP:PORT`, or `off`.
 pub fn address_or_off(text: &str) -> Parsed<Option<SocketAddr>> {
     match text {
