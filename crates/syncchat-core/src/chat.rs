@@ -16,7 +16,7 @@ use crate::pipeline::cursors::CursorLanes;
 use crate::pipeline::edit::Edits;
 use crate::pipeline::heads::Heads;
 use crate::pipeline::plan::Action;
-use crate::ports::fleet::Fleet;
+use crate::ports::fleet::{Fleet, FleetEvent, FleetListener};
 use crate::ports::store::{ConversationCursor, CursorAdvance, Store};
 use crate::query::Query;
 use crate::tasks::Tasks;
@@ -345,6 +345,13 @@ impl Chat {
         self.query.contacts(user, limit).await
     }
 
+    /// A listener that passes on what it hears, and lets the core learn from it how far other nodes
+    /// have written.
+    pub fn listening(&self, listener: Arc<dyn FleetListener>) -> Arc<dyn FleetListener> {
+        let heads = Arc::clone(&self.heads);
+        Arc::new(Listening { heads, listener })
+    }
+
     /// Waits until everything accepted is committed and announced, for a clean end. What comes
     /// meanwhile is refused as `unavailable`.
     pub async fn drain(&self) {
@@ -353,5 +360,24 @@ impl Chat {
             self.cursors.drain(),
             self.tasks.drain()
         );
+    }
+}
+
+/// Passes on what it hears, once the heads know it.
+struct Listening {
+    heads: Arc<Heads>,
+    listener: Arc<dyn FleetListener>,
+}
+
+impl FleetListener for Listening {
+    fn on_event(&self, event: &FleetEvent) {
+        if let FleetEvent::Committed { messages } = event {
+            self.heads.learn(messages);
+        }
+        self.listener.on_event(event);
+    }
+
+    fn on_doubt(&self) {
+        self.listener.on_doubt();
     }
 }

@@ -44,9 +44,13 @@ pub const COMMIT_BATCH_MAX: usize = 256;
 pub const COMMITS_IN_FLIGHT_MAX: usize = 4;
 /// Messages that wait for a write. More: `unavailable`, and counted as rejected.
 pub const COMMIT_QUEUE_MAX: usize = 20_000;
-/// How often a write is tried again with fresh heads when other nodes were faster.
-/// Then: `unavailable`.
-pub const COMMIT_ATTEMPTS_MAX: u32 = 50;
+/// Writes in flight at once of conversations that other nodes write too, each by itself.
+pub const COMMITS_ALONE_IN_FLIGHT_MAX: usize = 16;
+/// For how long a conversation has writes of its own after another node was met there.
+pub const CROWDED_SPAN: Duration = Duration::from_secs(1);
+/// Conversations of which is remembered that another node was met there. Beyond it the oldest are
+/// forgotten: they share a write with others, and meet the other node again.
+pub const RIVALS_MAX: usize = 16_384;
 /// From acceptance to the answer. Then: `unavailable`, the outcome unknown; a resend with the same
 /// `clientMsgId` finds out.
 pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,8 +64,9 @@ pub const HEADS_CACHED_BYTES_MAX: usize = 64 << 20;
 pub const RESENDS_CACHED_MAX: usize = 16_384;
 /// Messages whose place is kept so that an answer to one of them costs no read. As above.
 pub const PLACES_CACHED_MAX: usize = 131_072;
-/// The longest wait before a write that lost against another node is tried again. The first retry
-/// comes at once, then the wait doubles from a millisecond, less a random part.
+/// The longest wait before a write that lost against another node is tried again, for as long as
+/// somebody waits for it. The first retry comes at once, then the wait doubles from a millisecond,
+/// less a random part.
 pub const COMMIT_BACKOFF_MAX: Duration = Duration::from_millis(64);
 /// How old a request may be that is tried again although the store did not answer: the length of
 /// a failover. Older: `unavailable`. With one more try it still ends within [`COMMIT_TIMEOUT`].

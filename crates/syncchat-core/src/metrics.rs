@@ -23,6 +23,8 @@ pub const COMMIT_QUEUE_MESSAGES: &str = "syncchat_commit_queue_messages";
 /// Writes of one conversation that were tried again: `moved` (another was faster), `duplicate` (a
 /// resend was among them) or `unknown` (the store did not answer).
 pub const COMMIT_RETRIES: &str = "syncchat_commit_retries_total";
+/// Writes of one conversation that went behind messages which other nodes wrote meanwhile.
+pub const COMMITS_BEHIND: &str = "syncchat_commits_behind_total";
 /// Requests answered with what was committed before: resends, and tries whose answer was lost.
 pub const RESENDS: &str = "syncchat_resends_total";
 /// Heads of conversations found in memory (`hit`) or read from the store (`miss`) before a write.
@@ -32,12 +34,16 @@ pub const DOUBTS_DROPPED: &str = "syncchat_commit_doubts_dropped_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 6] = [
+    const COUNTERS: [(&str, &str); 7] = [
         (MESSAGES_ACCEPTED, "messages that became durable"),
         (MESSAGES_REJECTED, "messages refused, by code"),
         (
             COMMIT_RETRIES,
             "appends tried again, by reason: moved, duplicate or unknown",
+        ),
+        (
+            COMMITS_BEHIND,
+            "appends that went behind messages of other nodes",
         ),
         (RESENDS, "requests answered with what was committed before"),
         (
@@ -102,6 +108,10 @@ pub(crate) fn queue_length(messages: usize) {
 
 pub(crate) fn retried(reason: &'static str) {
     counter!(COMMIT_RETRIES, "reason" => reason).increment(1);
+}
+
+pub(crate) fn went_behind() {
+    counter!(COMMITS_BEHIND).increment(1);
 }
 
 pub(crate) fn resend_answered() {

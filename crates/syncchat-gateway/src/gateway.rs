@@ -94,7 +94,7 @@ impl Gateway {
             }
         });
         gateway.start_tasks(mailboxes);
-        let listener = Arc::clone(&gateway.feed);
+        let listener = gateway.parts.chat.listening(gateway.feed.clone());
         gateway.parts.fleet.listen(listener);
         gateway
     }

@@ -33,13 +33,23 @@ pub(crate) const MONGO_SELECTION_TIMEOUT: Duration = Duration::from_millis(2_000
 pub(crate) const MONGO_CONNECTIONS_MAX: u32 = 64;
 /// Connections made at the same moment. More at once help after a failover only.
 pub(crate) const MONGO_CONNECTING_MAX: u32 = 8;
-/// How often a transaction that others got in the way of is tried again. Then: `unavailable`, or
-/// for an append [`syncchat_core::ports::store::Appended::Moved`].
+/// How often a transaction that others got in the way of is tried again. Then: `unavailable`.
 pub(crate) const MONGO_ATTEMPTS_MAX: u32 = 10;
 /// Tries to commit all appends together before each is tried alone.
 pub(crate) const MONGO_TOGETHER_ATTEMPTS_MAX: u32 = 3;
-/// Appends tried alone at the same time.
+/// Tries of each of them alone. Then [`syncchat_core::ports::store::Appended::Moved`].
+pub(crate) const MONGO_ALONE_ATTEMPTS_MAX: u32 = 3;
+/// Appends tried alone at the same time, of one call.
 pub(crate) const MONGO_ALONE_MAX: usize = 4;
+/// How long an append is tried that goes behind those of others. Then
+/// [`syncchat_core::ports::store::Appended::Moved`].
+pub(crate) const MONGO_CROWDED_SPAN: Duration = Duration::from_millis(1_500);
+/// By how many messages a log may have grown for an append to go behind them. Beyond it:
+/// [`syncchat_core::ports::store::Appended::Moved`].
+pub(crate) const MONGO_BEHIND_MAX: u64 = 2_000;
+/// The longest pause before such an append is tried again, for each time it was refused, up to eight;
+/// about as long as a transaction keeps others out.
+pub(crate) const MONGO_CROWD_PAUSE: Duration = Duration::from_millis(3);
 /// Commits of one transaction whose outcome is unknown. Then: `unavailable`.
 pub(crate) const MONGO_COMMIT_ATTEMPTS_MAX: u32 = 3;
 /// The longest pause before a transaction is tried again; the real one is random below
@@ -70,6 +80,7 @@ pub(crate) const MIGRATION_NOTES_MAX: usize = 50;
 pub(crate) const CONTACTS_SCAN_MAX: usize = 50_000;
 
 const _: () = assert!(MONGO_SELECTION_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
+const _: () = assert!(MONGO_CROWDED_SPAN.as_millis() < APPEND_TIMEOUT.as_millis());
 const _: () = assert!(SQLITE_BUSY_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
 const _: () =
     assert!(APPEND_TIMEOUT.as_millis() * 2 < syncchat_core::limits::COMMIT_TIMEOUT.as_millis());

@@ -3,12 +3,15 @@
 //! ```text
 //! submit ─→ queue ─→ take what waits ─→ heads, references ─→ plan ─→ append ─→ settle
 //!             ↑                                                        │
-//!             └── moved: another node was faster ──────────────────────┤  announce, answer
+//!             └── moved: another node changed the conversation ────────┤  announce, answer
 //!             └── duplicate: the rest without the resend ──────────────┘
 //! ```
 //!
 //! Nothing waits for a timer: while a write is under way the next one gathers. Whoever asked may
 //! have gone meanwhile; what was accepted is committed and announced all the same.
+//!
+//! Where other nodes write too, a conversation has a write of its own, and goes behind what they
+//! wrote: see `rivals`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +24,15 @@ use super::doubts::Doubts;
 use super::heads::Heads;
 use super::plan::{Action, Wanted};
 use super::prepare::Planned;
-use super::queue::Queue;
+use super::queue::{Lane, Queue};
 use super::recent::{Recent, ResendKey};
+use super::rivals::Rivals;
 use super::settle::Fate;
 use crate::deadline::write;
 use crate::error::{Error, Result};
 use crate::limits::{
-    COMMIT_ATTEMPTS_MAX, COMMIT_BACKOFF_MAX, COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT,
-    COMMITS_IN_FLIGHT_MAX, STORE_BACKOFF_MAX, STORE_RETRY_SPAN,
+    COMMIT_BACKOFF_MAX, COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT,
+    COMMITS_ALONE_IN_FLIGHT_MAX, COMMITS_IN_FLIGHT_MAX, STORE_BACKOFF_MAX, STORE_RETRY_SPAN,
 };
 use crate::metrics;
 use crate::model::{ConversationId, Message, MessageId, Timestamp};
@@ -51,6 +55,7 @@ pub(crate) struct Committer {
     pub(super) heads: Arc<Heads>,
     pub(super) recent: Arc<Recent>,
     pub(super) doubts: Arc<Doubts>,
+    pub(super) rivals: Rivals,
     queue: Mutex<Queue<Request>>,
     /// A permit for each request that may be accepted and unanswered.
     room: Arc<Semaphore>,
@@ -74,6 +79,8 @@ pub(super) struct Turn {
     committer: Arc<Committer>,
     pub(super) conversation: ConversationId,
     pub(super) requests: Vec<Request>,
+    /// In which its writer will look for more work when it ends.
+    lane: Lane,
     /// Whether its writer has let it go, and will not look for more work when it ends.
     let_go: bool,
 }
@@ -90,7 +97,11 @@ impl Committer {
             fleet,
             heads,
             recent: Arc::new(Recent::new()),
-            queue: Mutex::new(Queue::new()),
+            rivals: Rivals::new(),
+            queue: Mutex::new(Queue::new(
+                COMMITS_IN_FLIGHT_MAX,
+                COMMITS_ALONE_IN_FLIGHT_MAX,
+            )),
             room: Arc::new(Semaphore::new(COMMIT_QUEUE_MAX)),
         })
     }
@@ -146,46 +157,58 @@ impl Committer {
             reply,
             _room: room,
         };
-        let more = {
+        let lane = self.rivals.lane(conversation);
+        let enlisted = {
             let mut queue = self.queue.lock();
-            queue.push(conversation, request);
-            queue.enlist_writer(COMMITS_IN_FLIGHT_MAX)
+            queue.push(conversation, lane, request);
+            queue.enlist_writer()
         };
-        if more {
-            self.start_writer();
-        }
+        self.start_writer(enlisted);
         Ok(answer)
     }
 
     /// Starts a writer that was enlisted.
-    fn start_writer(self: &Arc<Self>) {
-        let enlisted = Enlisted(Arc::clone(self));
+    fn start_writer(self: &Arc<Self>, enlisted: Option<Lane>) {
+        let Some(lane) = enlisted else {
+            return;
+        };
+        let enlisted = Enlisted {
+            committer: Arc::clone(self),
+            lane,
+        };
         tokio::spawn(async move {
             while let Some(turns) = enlisted.next() {
-                enlisted.0.write(turns).await;
+                enlisted.committer.write(turns, lane).await;
             }
         });
     }
 
     /// Writes what these turns hold, in one call to the store.
-    async fn write(self: &Arc<Self>, turns: Vec<Turn>) {
+    async fn write(self: &Arc<Self>, turns: Vec<Turn>, lane: Lane) {
         metrics::queue_length(COMMIT_QUEUE_MAX - self.room.available_permits());
         let mut planned = self.prepare(turns).await;
-        let fates = self.append(&mut planned).await;
+        let fates = self.append(&mut planned, lane).await;
         self.settle(planned, fates).await;
     }
 
     /// The write itself; what became of each plan, in order.
-    async fn append(&self, planned: &mut [Planned]) -> Vec<Fate> {
-        let appends: Vec<Append> = planned.iter().filter_map(Planned::append).collect();
+    async fn append(&self, planned: &mut [Planned], lane: Lane) -> Vec<Fate> {
+        let mut appends: Vec<Append> = planned.iter().filter_map(Planned::append).collect();
         if appends.is_empty() {
             return planned.iter().map(|_| Fate::Proven).collect();
         }
         metrics::batch_written(appends.iter().map(|append| append.messages.len()).sum());
-        let answer = write(self.store.append(appends)).await;
+        let answer = match lane {
+            Lane::Alone if let [_] = appends[..] => {
+                let append = appends.remove(0);
+                let answer = write(self.store.append_behind(append)).await;
+                answer.map(|answer| vec![answer])
+            }
+            _ => write(self.store.append(appends)).await,
+        };
         let mut answers = answer.map(Vec::into_iter);
         planned
-            .iter()
+            .iter_mut()
             .map(|planned| {
                 if planned.plan.messages.is_empty() {
                     return Fate::Proven;
@@ -193,6 +216,12 @@ impl Committer {
                 match &mut answers {
                     Ok(answers) => match answers.next() {
                         Some(Appended::Committed) => Fate::Committed,
+                        Some(Appended::Behind(end)) => {
+                            metrics::went_behind();
+                            self.rivals.met(planned.turn.conversation);
+                            planned.plan.put_behind(end);
+                            Fate::Committed
+                        }
                         Some(Appended::Moved) => Fate::Moved,
                         Some(Appended::Duplicate) => Fate::Duplicate,
                         None => Fate::Unknown(Error::unavailable("the store left out an answer")),
@@ -205,19 +234,25 @@ impl Committer {
 }
 
 /// A writer that counts as at work, until it finds nothing to do or is dropped.
-struct Enlisted(Arc<Committer>);
+struct Enlisted {
+    committer: Arc<Committer>,
+    lane: Lane,
+}
 
 impl Enlisted {
     /// What waits; `None` if nothing does.
     fn next(&self) -> Option<Vec<Turn>> {
-        let taken = self.0.queue.lock().take(COMMIT_BATCH_MAX);
+        let mut queue = self.committer.queue.lock();
+        let taken = queue.take(self.lane, COMMIT_BATCH_MAX);
+        drop(queue);
         if taken.is_empty() {
             return None;
         }
         let turns = taken.into_iter().map(|(conversation, requests)| Turn {
-            committer: Arc::clone(&self.0),
+            committer: Arc::clone(&self.committer),
             conversation,
             requests,
+            lane: self.lane,
             let_go: false,
         });
         Some(turns.collect())
@@ -227,14 +262,12 @@ impl Enlisted {
 impl Drop for Enlisted {
     /// What came since the last look, or is left over after a panic, is for the next writer.
     fn drop(&mut self) {
-        let more = {
-            let mut queue = self.0.queue.lock();
-            queue.dismiss_writer();
-            queue.enlist_writer(COMMITS_IN_FLIGHT_MAX)
+        let enlisted = {
+            let mut queue = self.committer.queue.lock();
+            queue.dismiss_writer(self.lane);
+            queue.enlist_writer()
         };
-        if more {
-            self.0.start_writer();
-        }
+        self.committer.start_writer(enlisted);
     }
 }
 
@@ -259,9 +292,9 @@ impl Request {
 }
 
 impl Turn {
-    /// Ends the turn; what is left is tried again. Those tried too often are given up.
+    /// Ends the turn; what is left is tried again, for as long as somebody waits for it.
     pub(super) fn retry(self) {
-        let given_up = |request: &Request| request.attempts >= COMMIT_ATTEMPTS_MAX;
+        let given_up = |request: &Request| request.age() >= COMMIT_TIMEOUT;
         let error = Error::unavailable("others write there too fast");
         self.try_later(given_up, &error, COMMIT_BACKOFF_MAX);
     }
@@ -303,14 +336,18 @@ impl Drop for Turn {
             self.committer.heads.forget(self.conversation);
             self.committer.doubts.watch(self.conversation, 0);
         }
-        let more = {
+        let lane = self.committer.rivals.lane(self.conversation);
+        let enlisted = {
             let mut queue = self.committer.queue.lock();
-            queue.end_turn(self.conversation, undone);
-            self.let_go && queue.enlist_writer(COMMITS_IN_FLIGHT_MAX)
+            queue.end_turn(self.conversation, lane, undone);
+            let looked_after = lane == self.lane && !self.let_go;
+            if looked_after {
+                None
+            } else {
+                queue.enlist_writer()
+            }
         };
-        if more {
-            self.committer.start_writer();
-        }
+        self.committer.start_writer(enlisted);
     }
 }
 

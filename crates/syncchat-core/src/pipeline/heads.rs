@@ -8,8 +8,10 @@ use crate::cache::Cache;
 use crate::deadline::read;
 use crate::error::{Error, Result};
 use crate::limits::HEADS_CACHED_BYTES_MAX;
-use crate::model::{Conversation, ConversationId, ConversationKind, Seq, Timestamp, UserId};
-use crate::ports::store::Store;
+use crate::model::{
+    Conversation, ConversationId, ConversationKind, Message, MessageKind, Seq, Timestamp, UserId,
+};
+use crate::ports::store::{LogEnd, Store};
 
 /// A conversation as of `last_seq`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,20 @@ impl Head {
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
+    }
+
+    pub(crate) fn end(&self) -> LogEnd {
+        LogEnd {
+            last_seq: self.last_seq,
+            last_ordinal: self.last_ordinal,
+            updated_at: self.updated_at,
+        }
+    }
+
+    pub(crate) fn set_end(&mut self, end: LogEnd) {
+        self.last_seq = end.last_seq;
+        self.last_ordinal = end.last_ordinal;
+        self.updated_at = end.updated_at;
     }
 
     pub(crate) fn has_member(&self, user: UserId) -> bool {
@@ -106,6 +122,32 @@ impl Heads {
         let last_seq = head.last_seq;
         self.cache
             .put_unless(id, head, |known| known.last_seq > last_seq);
+    }
+
+    /// Another node has committed these messages, consecutive in `seq`. If they follow what is
+    /// remembered here, so does the head; what comes late or leaves a gap proves nothing.
+    pub(crate) fn learn(&self, messages: &[Arc<Message>]) {
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            return;
+        };
+        let id = first.conversation;
+        let Some(mut head) = self
+            .cached(id)
+            .filter(|head| head.last_seq + 1 == first.seq)
+        else {
+            return;
+        };
+        if messages.iter().any(|m| m.kind == MessageKind::System) {
+            // Who is in it is read again.
+            self.forget(id);
+            return;
+        }
+        head.set_end(LogEnd {
+            last_seq: last.seq,
+            last_ordinal: last.ordinal,
+            updated_at: last.created_at,
+        });
+        self.keep(id, head);
     }
 
     pub(crate) fn forget(&self, id: ConversationId) {

@@ -6,10 +6,11 @@
 //! | order, gather | `commit`, `queue`: what waits at the same moment shares one write |
 //! | authorise, number | `plan`: the rules, on the head of the log as it is believed to be |
 //! | make durable | `commit` → [`crate::ports::store::ConversationStore::append`], which proves that belief or refuses |
+//! | among nodes | `rivals`: a conversation that several nodes write has writes of its own, one behind the other |
 //! | announce, answer | `settle`, `announce`: the one place where a message becomes known |
 //!
-//! On failure: a broken rule → the refusal, once it is proven; another node was faster → the head
-//! is read again and all is decided again; a resend → the first result; the store does not say →
+//! On failure: a broken rule → the refusal, once it is proven; another node changed the
+//! conversation → the head is read again and all is decided again; a resend → the first result; the store does not say →
 //! `unavailable`, and `doubts` watches for what landed after all.
 //!
 //! Changes of membership go the same way as messages, so they are in one order with them.
@@ -27,4 +28,5 @@ mod doubts;
 mod prepare;
 mod queue;
 mod recent;
+mod rivals;
 mod settle;

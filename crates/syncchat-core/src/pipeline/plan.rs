@@ -14,7 +14,7 @@ use crate::limits::PARTICIPANTS_MAX;
 use crate::model::{
     ConversationId, Message, MessageId, MessageKind, Seq, SeqSpans, SystemEvent, Timestamp, UserId,
 };
-use crate::ports::store::ConversationChange;
+use crate::ports::store::{ConversationChange, LogEnd};
 
 /// What takes a place in the log.
 #[derive(Debug, Clone)]
@@ -193,19 +193,30 @@ impl Plan {
             .ok_or_else(not_in_it)
     }
 
-    /// Gives the message the next place. Times never fall in a log, whichever node's clock they
-    /// are from, so that a page can begin at a time.
+    /// What it comes to behind messages of others that changed nothing about the conversation. Who
+    /// was refused still is: nobody came or went.
+    pub(crate) fn put_behind(&mut self, mut end: LogEnd) {
+        let Some(head) = &mut self.head else {
+            return;
+        };
+        let expected = head.last_seq - self.messages.len() as Seq;
+        if head.settled_since > expected {
+            head.settled_since = (head.settled_since + end.last_seq).saturating_sub(expected);
+        }
+        for message in &mut self.messages {
+            end.place(Arc::make_mut(message));
+        }
+        head.set_end(end);
+    }
+
+    /// Gives the message the next place.
     fn append(&mut self, mut message: Message) -> Verdict {
         let Some(head) = &mut self.head else {
             return Verdict::Refused(not_in_it());
         };
-        head.last_seq += 1;
-        head.last_ordinal += u64::from(message.kind != MessageKind::System);
-        head.updated_at = head.updated_at.max(message.created_at);
-        message.seq = head.last_seq;
-        message.ordinal = head.last_ordinal;
-        message.created_at = head.updated_at;
-        message.updated_at = head.updated_at;
+        let mut end = head.end();
+        end.place(&mut message);
+        head.set_end(end);
         self.messages.push(Arc::new(message));
         Verdict::Write(self.messages.len() - 1)
     }

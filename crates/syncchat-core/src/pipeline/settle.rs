@@ -116,6 +116,7 @@ impl Committer {
         let heads = self.heads.load(&ids).await;
         for Planned { turn, base, .. } in moved {
             metrics::retried("moved");
+            self.rivals.met(turn.conversation);
             let known = base.map_or(0, |head| head.last_seq);
             match &heads {
                 Ok(heads) => {
@@ -170,11 +171,15 @@ impl Committer {
         for mut turn in duplicates {
             metrics::retried("duplicate");
             let mut rest = Vec::with_capacity(turn.requests.len());
-            for request in turn.requests.drain(..) {
+            for mut request in turn.requests.drain(..) {
                 match first_result(&first, turn.conversation, &request) {
                     Ok(Some(message)) => self.answer_first(request, message),
-                    // Nothing of the append was written, so the others may still be.
-                    Ok(None) | Err(_) => rest.push(request),
+                    // Nothing of the append was written, so the others may still be. One of them
+                    // may have been, by an earlier try that landed late.
+                    Ok(None) | Err(_) => {
+                        request.doubtful = true;
+                        rest.push(request);
+                    }
                 }
             }
             turn.requests = rest;

@@ -1,9 +1,9 @@
 //! What "durable" means: the traits a store implements, and what each call promises.
 //!
 //! A store knows no rules. The core decides what may happen; the store makes it durable in one
-//! step, or says that somebody else was faster. The log of a conversation is only ever appended to
-//! by compare-and-set on its `last_seq`, so whoever appends has seen everything before: the log
-//! has no holes, and no message is written by somebody whose removal came first.
+//! step, or says that somebody else was faster. A log is appended to in the same step that raises its
+//! `last_seq`, so it has no holes; and only by who has seen every change of its members and its title
+//! up to there, so no message is written by somebody whose removal came first.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use async_trait::async_trait;
 use crate::command::CursorKind;
 use crate::model::{
     Account, Conversation, ConversationId, ConversationKind, Membership, Message, MessageId,
-    PresenceStatus, Seq, Timestamp, User, UserId,
+    MessageKind, PresenceStatus, Seq, Timestamp, User, UserId,
 };
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// It did not answer, or not in time. A write may or may not have happened, and may still
-    /// happen: compare-and-set and the unique `client_msg_id` make a repetition harmless.
+    /// happen: the unique ids of messages, ours and the sender's, make a repetition harmless.
     #[error("store unavailable: {0}")]
     Unavailable(String),
     /// It answered something that cannot be, such as a document without a needed field.
@@ -35,7 +35,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 pub struct Append {
     /// Which conversation.
     pub conversation: ConversationId,
-    /// The `last_seq` that must still be the conversation's.
+    /// The conversation's `last_seq`, as far as is known.
     pub expected_seq: Seq,
     /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set. `created_at` never
     /// falls along a log: stores find the place of a time by halving.
@@ -69,14 +69,63 @@ pub enum ConversationChange {
     },
 }
 
+/// Where a log ends: what the next message follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The newest `seq`.
+    pub last_seq: Seq,
+    /// The newest `ordinal`.
+    pub last_ordinal: u64,
+    /// No message of the log is younger.
+    pub updated_at: Timestamp,
+}
+
+impl LogEnd {
+    /// Gives a message the next place. Times never fall in a log, whichever node's clock they are
+    /// from, so that a page can begin at a time.
+    pub fn place(&mut self, message: &mut Message) {
+        self.last_seq += 1;
+        self.last_ordinal += u64::from(message.kind != MessageKind::System);
+        self.updated_at = self.updated_at.max(message.created_at);
+        message.seq = self.last_seq;
+        message.ordinal = self.last_ordinal;
+        message.created_at = self.updated_at;
+        message.updated_at = self.updated_at;
+    }
+}
+
+impl Append {
+    /// The same append as it is when the log ends elsewhere than expected.
+    pub fn put_behind(&mut self, mut end: LogEnd) {
+        let shift = |seq: &mut Seq, from: Seq| *seq = (*seq + end.last_seq).saturating_sub(from);
+        for change in &mut self.changes {
+            match change {
+                ConversationChange::Add { seq, .. } | ConversationChange::Remove { seq, .. } => {
+                    shift(seq, self.expected_seq);
+                }
+                ConversationChange::Rename { .. } => {}
+            }
+        }
+        self.expected_seq = end.last_seq;
+        self.messages
+            .iter_mut()
+            .for_each(|message| end.place(message));
+    }
+}
+
 /// What became of one [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
-    /// All of it is durable.
+    /// All of it is durable, where it was expected to be.
     Committed,
+    /// All of it is durable, behind messages that others wrote meanwhile: what
+    /// [`Append::put_behind`] makes of it was written. None of those messages is a system message,
+    /// so whoever was a member still is, and the title is the same.
+    Behind(LogEnd),
     /// Nothing was written: `last_seq` is not `expected_seq`, or there is no such conversation.
     Moved,
-    /// Nothing was written: a message with this conversation, sender and `client_msg_id` exists.
+    /// Nothing was written: a message with this id, or with this conversation, sender and
+    /// `client_msg_id`, exists.
     Duplicate,
 }
 
@@ -216,11 +265,21 @@ pub enum AccountWrite {
 #[async_trait]
 pub trait ConversationStore: Send + Sync + 'static {
     /// Appends to several logs in one durable write, each all or nothing, independently of the
-    /// others. The answer has one entry per append, in order; a conversation occurs once.
+    /// others; by compare-and-set on `last_seq`. The answer has one entry per append, in order; a conversation occurs once.
     ///
     /// Also raises the conversation's `last_seq`, `last_ordinal`, `updated_at` (to the last
     /// message's `created_at`) and `lastMessage`, and applies `changes`.
     async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>>;
+
+    /// One append to a log in which other nodes were just seen writing: behind whatever talk they
+    /// wrote meanwhile ([`Appended::Behind`]). A store that many nodes share sees to it that they get
+    /// in one after the other, and none of them never. For one that nobody shares, this is
+    /// [`Self::append`].
+    async fn append_behind(&self, append: Append) -> StoreResult<Appended> {
+        let answers = self.append(vec![append]).await?;
+        let answer = answers.into_iter().next();
+        answer.ok_or_else(|| StoreError::Damaged("an append without an answer".into()))
+    }
 
     /// The conversations that exist among these, in any order.
     async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>>;

@@ -20,6 +20,8 @@ pub struct Faults {
     /// So many of the next appends find that another node was faster: a message of the same sender
     /// gets there first.
     pub overtaken: u32,
+    /// What gets there first is a change of the conversation.
+    pub overtaken_by_change: bool,
     /// Reads wait until this is taken back.
     pub hold_reads: bool,
     /// Writes wait until this is taken back.
@@ -38,6 +40,7 @@ impl Faults {
         land_late: 0.0,
         late: Duration::ZERO,
         overtaken: 0,
+        overtaken_by_change: false,
         hold_reads: false,
         hold_writes: false,
         down: false,

@@ -9,8 +9,8 @@ use crate::model::{
     MessageKind, Seq, SeqSpans, UserId,
 };
 use crate::ports::store::{
-    Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors, LogRange,
-    NewConversation, RefreshToken,
+    Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors, LogEnd,
+    LogRange, NewConversation, RefreshToken,
 };
 
 #[derive(Default)]
@@ -50,6 +50,13 @@ impl State {
         if log.conversation.last_seq != append.expected_seq {
             return Appended::Moved;
         }
+        let again = append
+            .messages
+            .iter()
+            .any(|m| log.messages.iter().any(|old| old.id == m.id));
+        if again {
+            return Appended::Duplicate;
+        }
         let named = |m: &Message| m.client_msg_id.clone().map(|name| (m.sender, name));
         let mut names: Vec<_> = log.messages.iter().filter_map(named).collect();
         for name in append.messages.iter().filter_map(named) {
@@ -58,17 +65,34 @@ impl State {
             }
             names.push(name);
         }
-        let again = append
-            .messages
-            .iter()
-            .any(|m| log.messages.iter().any(|old| old.id == m.id));
         let dense = append.messages.iter().all(|message| log.push(message));
         for change in &append.changes {
             log.apply(change);
         }
-        self.must(!again, "what was written is not written again");
         self.must(dense, "messages follow one another, and times do not fall");
         Appended::Committed
+    }
+
+    /// As a store of many nodes does it where they meet.
+    pub(super) fn append_behind(&mut self, mut append: Append) -> Appended {
+        let Some(log) = self.logs.get(&append.conversation) else {
+            return Appended::Moved;
+        };
+        let end = LogEnd {
+            last_seq: log.conversation.last_seq,
+            last_ordinal: log.conversation.last_ordinal,
+            updated_at: log.conversation.updated_at,
+        };
+        let meanwhile = log.messages.iter().filter(|m| m.seq > append.expected_seq);
+        if { meanwhile }.any(|m| m.kind == MessageKind::System) {
+            return Appended::Moved;
+        }
+        let expected = append.expected_seq;
+        append.put_behind(end);
+        match self.append(&append) {
+            Appended::Committed if end.last_seq != expected => Appended::Behind(end),
+            other => other,
+        }
     }
 
     pub(super) fn any_member(&self, id: ConversationId) -> Option<UserId> {

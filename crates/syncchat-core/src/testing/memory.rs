@@ -158,15 +158,18 @@ impl MemoryStore {
 
     /// Lets another node write first, if the dial says so.
     fn overtake(&self, append: &Append) {
-        let overtaken = {
+        let (overtaken, by_change) = {
             let mut faults = self.faults.lock();
             let overtaken = faults.overtaken > 0;
             faults.overtaken = faults.overtaken.saturating_sub(1);
-            overtaken
+            (overtaken, faults.overtaken_by_change)
         };
         let member = self.state.lock().any_member(append.conversation);
         if overtaken && let Some(member) = member {
-            let message = super::message(append.conversation, member, "faster");
+            let mut message = super::message(append.conversation, member, "faster");
+            if by_change {
+                message.kind = MessageKind::System;
+            }
             self.append_behind(append.conversation, vec![message], None, member);
         }
     }
@@ -182,6 +185,12 @@ impl ConversationStore for MemoryStore {
         self.state.lock().must(once, "a conversation occurs once");
         appends.iter().for_each(|append| self.overtake(append));
         self.writing(move |state| appends.iter().map(|append| state.append(append)).collect())
+            .await
+    }
+
+    async fn append_behind(&self, append: Append) -> StoreResult<Appended> {
+        self.overtake(&append);
+        self.writing(move |state| state.append_behind(append.clone()))
             .await
     }
 

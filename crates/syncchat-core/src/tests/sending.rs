@@ -1,11 +1,11 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
 use crate::limits::{
     COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT, STORE_BACKOFF_MAX, STORE_RETRY_SPAN,
 };
-use crate::model::{FileId, MessageId};
+use crate::model::{FileId, MessageId, MessageKind, SystemEvent};
 use crate::ports::fleet::{Fleet, FleetListener};
 use crate::ports::store::ConversationChange;
 use crate::testing::{self, Faults};
@@ -176,16 +176,25 @@ async fn memory_is_not_believed_when_another_node_was_there() {
     world.fleet.take();
     // Another node writes: this one appends after it, and says how far the log has come.
     let behind = |sender| vec![testing::message(id, sender, "behind")];
+    let change = |sender, event| {
+        let mut message = testing::message(id, sender, "");
+        message.kind = MessageKind::System;
+        message.event = Some(event);
+        vec![message]
+    };
     world.store.append_behind(id, behind(you), None, you);
     assert_eq!(world.say(me, id, "three").await.expect("sent").seq, 3);
     assert_eq!(short(&world.fleet.take()), ["head 2", "committed [3]"]);
     // Another node adds somebody, who may write here at once.
     let add = |user, seq| ConversationChange::Add { user, seq };
-    world.store.append_behind(id, behind(me), Some(add), them);
+    let added = SystemEvent::Added { by: me, user: them };
+    let added = change(me, added);
+    world.store.append_behind(id, added, Some(add), them);
     assert_eq!(world.say(them, id, "five").await.expect("sent").seq, 5);
     // Another node removes somebody, who may not.
     let remove = |user, seq| ConversationChange::Remove { user, seq };
-    world.store.append_behind(id, behind(me), Some(remove), you);
+    let removed = change(me, SystemEvent::Removed { by: me, user: you });
+    world.store.append_behind(id, removed, Some(remove), you);
     assert_eq!(code(world.say(you, id, "never").await), ErrorCode::NotFound);
     assert_eq!(world.store.log_of(id).len(), 6);
     assert_eq!(world.store.broken(), [""; 0]);
@@ -309,32 +318,86 @@ async fn a_store_that_stalls_is_waited_for_so_long_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_overtaken_tries_again_but_not_for_ever() {
+async fn a_node_that_is_overtaken_goes_behind_and_tries_again_but_not_for_ever() {
     let world = World::new(2);
     let me = world.people[0];
     let id = world.group(&world.people).await;
-    let overtaken = |times| {
+    let overtaken = |times, by_change| {
         world.store.set_faults(Faults {
             overtaken: times,
+            overtaken_by_change: by_change,
             ..Faults::NONE
         });
     };
-    overtaken(3);
+    overtaken(3, false);
     let begun = tokio::time::Instant::now();
-    assert_eq!(world.say(me, id, "at last").await.expect("sent").seq, 4);
+    assert_eq!(world.say(me, id, "at last").await.expect("sent").seq, 3);
+    assert_eq!(short(&world.fleet.take()), ["head 1", "committed [3]"]);
+    // From now on it does not try to be first.
+    assert_eq!(world.say(me, id, "again").await.expect("sent").seq, 5);
+    assert_eq!(short(&world.fleet.take()), ["committed [5]"]);
+    overtaken(3, true);
+    assert_eq!(world.say(me, id, "at last").await.expect("sent").seq, 9);
     assert!(begun.elapsed() < Duration::from_secs(1));
     let told = short(&world.fleet.take());
-    assert_eq!(told, ["head 1", "head 2", "head 3", "committed [4]"]);
-    overtaken(u32::MAX);
+    assert_eq!(told, ["head 6", "head 7", "head 8", "committed [9]"]);
+    // What another node changes may decide whether it is refused, so it cannot go behind that.
+    overtaken(u32::MAX, true);
     assert_eq!(
         code(world.say(me, id, "never").await),
         ErrorCode::Unavailable
     );
-    assert!(
-        begun.elapsed() < COMMIT_TIMEOUT,
-        "by the number of attempts"
-    );
+    assert!(begun.elapsed() < COMMIT_TIMEOUT + Duration::from_secs(1));
+    world.chat.drain().await;
     assert_eq!(world.store.broken(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_others_commit_is_learnt_from_what_they_say() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    let other = world.other_node();
+    let heard = Arc::new(Heard::default());
+    let listener = world.chat.listening(heard.clone());
+    let id = world.group(&world.people).await;
+    world.say(me, id, "1").await.expect("sent");
+    other.say(you, id, "2").await.expect("sent");
+    other.say(you, id, "3").await.expect("sent");
+    let news = other.fleet.take();
+    // In whichever order it comes, and however often.
+    for event in [&news[1], &news[0], &news[0], &news[1]] {
+        listener.on_event(event);
+    }
+    assert_eq!(heard.0.load(Ordering::Relaxed), 4, "it is passed on");
+    world.fleet.take();
+    let reads = world.store.calls();
+    assert_eq!(world.say(me, id, "4").await.expect("sent").seq, 4);
+    assert_eq!(world.store.calls() - reads, 1, "nothing had to be read");
+    assert_eq!(short(&world.fleet.take()), ["committed [4]"]);
+    // Whoever came or went meanwhile is looked up.
+    other
+        .chat
+        .remove_participant(me, id, you)
+        .await
+        .expect("removed");
+    for event in other.fleet.take() {
+        listener.on_event(&event);
+    }
+    assert_eq!(code(world.say(you, id, "never").await), ErrorCode::NotFound);
+}
+
+/// Counts what it hears.
+#[derive(Default)]
+struct Heard(AtomicUsize);
+
+impl FleetListener for Heard {
+    fn on_event(&self, _event: &FleetEvent) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn on_doubt(&self) {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,6 +90,7 @@ async fn simulate(seed: u64) -> (Arc<Run>, Findings) {
         land_late: rng.pick(&[0.0, 0.1]),
         late: Duration::from_millis(rng.pick(&[10, 1_000, 15_000])),
         overtaken: rng.pick(&[0, 50]),
+        overtaken_by_change: rng.chance(0.3),
         ..Faults::NONE
     });
     let run = Arc::new(Run {

@@ -4,7 +4,7 @@
 //! A transaction is all or nothing, and appends are independent. So a batch that fails is sorted:
 //! what moved, or was written before, is answered; the rest is tried again together, and after a
 //! few tries alone. One conversation under contention costs its neighbours a few round trips at
-//! most.
+//! most; where it goes on, the core calls for [`super::behind`].
 
 use std::collections::HashSet;
 
@@ -15,11 +15,12 @@ use syncchat_core::model::{ConversationId, Seq, SeqSpans, UserId};
 use syncchat_core::ports::store::{Append, Appended, ConversationChange, StoreError, StoreResult};
 
 use super::MongoStore;
+use super::behind;
 use super::documents::{Id, MemberRecord, MessageRecord, date, int, span_records};
 use super::errors::matched;
 use super::transaction::{self, Failure};
 use crate::limits::{
-    APPEND_TIMEOUT, MONGO_ALONE_MAX, MONGO_ATTEMPTS_MAX, MONGO_TOGETHER_ATTEMPTS_MAX,
+    APPEND_TIMEOUT, MONGO_ALONE_ATTEMPTS_MAX, MONGO_ALONE_MAX, MONGO_TOGETHER_ATTEMPTS_MAX,
 };
 
 /// Appends that have no answer yet, each with its place in the batch.
@@ -36,10 +37,7 @@ pub(super) async fn append(store: &MongoStore, appends: &[Append]) -> StoreResul
         }
     }
     for tried in 0..MONGO_TOGETHER_ATTEMPTS_MAX {
-        if open.is_empty() {
-            return Ok(answers);
-        }
-        if try_once(store, &open).await? {
+        if open.is_empty() || try_once(store, &open).await? {
             return Ok(answers);
         }
         open = sort_out(store, open, &mut answers).await?;
@@ -62,7 +60,7 @@ pub(super) async fn append(store: &MongoStore, appends: &[Append]) -> StoreResul
 }
 
 async fn append_alone(store: &MongoStore, one: (usize, &Append)) -> StoreResult<(usize, Appended)> {
-    for tried in 0..MONGO_ATTEMPTS_MAX {
+    for tried in 0..MONGO_ALONE_ATTEMPTS_MAX {
         if try_once(store, &[one]).await? {
             return Ok((one.0, Appended::Committed));
         }
@@ -74,20 +72,26 @@ async fn append_alone(store: &MongoStore, one: (usize, &Append)) -> StoreResult<
             let [answer] = answer;
             return Ok((one.0, answer));
         }
-        if tried >= MONGO_TOGETHER_ATTEMPTS_MAX {
-            super::orphans::end(store).await;
-        }
         transaction::pause(tried).await;
     }
-    // Somebody is writing to it all the time: whoever reads its head again finds it moved.
+    // Somebody is writing to it: its head moves, or will have moved soon.
     Ok((one.0, Appended::Moved))
+}
+
+/// One append, behind what is there.
+pub(super) async fn append_behind(store: &MongoStore, append: &Append) -> StoreResult<Appended> {
+    match () {
+        () if append.messages.is_empty() => Ok(Appended::Moved),
+        () if repeats_itself(append) => Ok(Appended::Duplicate),
+        () => behind::append(store, append).await,
+    }
 }
 
 /// One transaction; `false` if it met somebody and wrote nothing.
 async fn try_once(store: &MongoStore, appends: &[(usize, &Append)]) -> StoreResult<bool> {
     match commit(store, appends).await {
         Ok(()) => Ok(true),
-        Err(Failure::Conflict) => {
+        Err(Failure::Conflict | Failure::Duplicate) => {
             metrics::counter!("syncchat_mongodb_conflicts_total").increment(1);
             Ok(false)
         }
@@ -126,13 +130,22 @@ async fn write(
         transaction::abort(session).await;
         return Err(Failure::Conflict);
     }
-    let messages = appends.iter().flat_map(|(_, append)| &append.messages);
+    insert(store, session, appends.iter().map(|(_, append)| *append)).await
+}
+
+/// Writes messages, and what changes with them, once their places are taken.
+pub(super) async fn insert(
+    store: &MongoStore,
+    session: &mut ClientSession,
+    appends: impl Iterator<Item = &Append> + Clone,
+) -> Result<(), Failure> {
+    let messages = appends.clone().flat_map(|append| &append.messages);
     store
         .messages
         .insert_many(messages.map(MessageRecord::from))
         .session(&mut *session)
         .await?;
-    for (_, append) in appends {
+    for append in appends {
         for change in &append.changes {
             change_member(store, session, append, change).await?;
         }
@@ -147,19 +160,26 @@ fn heads(append: &Append) -> Vec<Document> {
         return Vec::new();
     };
     let id = append.conversation.oid();
-    let mut set = doc! {
+    let set = doc! {
         "lastSeq": int(last.seq),
         "lastOrdinal": int(last.ordinal),
         "lastMessage": last.id.oid(),
         "updatedAt": date(last.created_at),
     };
-    let mut people = Vec::new();
-    for change in &append.changes {
+    let mut statements = vec![doc! {
+        "q": { "_id": id, "lastSeq": int(append.expected_seq) },
+        "u": { "$set": set },
+    }];
+    statements.extend(changes(append));
+    statements
+}
+
+/// The statements that change a conversation's title and participants. Each matches one document.
+pub(super) fn changes(append: &Append) -> impl Iterator<Item = Document> {
+    let id = append.conversation.oid();
+    append.changes.iter().map(move |change| {
         let update = match change {
-            ConversationChange::Rename { title } => {
-                set.insert("title", title);
-                continue;
-            }
+            ConversationChange::Rename { title } => doc! { "$set": { "title": title } },
             ConversationChange::Add { user, .. } => {
                 doc! { "$addToSet": { "participants": user.oid() } }
             }
@@ -167,14 +187,8 @@ fn heads(append: &Append) -> Vec<Document> {
                 doc! { "$pull": { "participants": user.oid() } }
             }
         };
-        people.push(doc! { "q": { "_id": id }, "u": update });
-    }
-    let mut statements = vec![doc! {
-        "q": { "_id": id, "lastSeq": int(append.expected_seq) },
-        "u": { "$set": set },
-    }];
-    statements.append(&mut people);
-    statements
+        doc! { "q": { "_id": id }, "u": update }
+    })
 }
 
 async fn change_member(
@@ -250,15 +264,10 @@ async fn sort_out<'a>(
     answers: &mut [Appended],
 ) -> StoreResult<Open<'a>> {
     let ids: Vec<_> = open.iter().map(|(_, append)| append.conversation).collect();
-    let keys: Vec<_> = open
-        .iter()
-        .flat_map(|(_, append)| client_ids(append))
-        .map(|(conversation, sender, id)| (conversation, sender, id.to_owned()))
-        .collect();
     // In this order: a write of ours that lands in between moves a head that was read before it,
     // and is found by what is read after it.
     let heads = super::conversations::heads(store, &ids).await?;
-    let written = conversations_with(store, &keys).await?;
+    let written = written_before(store, open.iter().map(|(_, append)| *append)).await?;
     let unmoved: HashSet<(ConversationId, Seq)> = heads.into_iter().collect();
     let mut rest = Vec::with_capacity(open.len());
     for (place, append) in open {
@@ -274,11 +283,21 @@ async fn sort_out<'a>(
     Ok(rest)
 }
 
-/// Where one of these messages exists.
-async fn conversations_with(
+/// The conversations of those appends of which a message exists, under our name or the sender's.
+pub(super) async fn written_before(
     store: &MongoStore,
-    keys: &[(ConversationId, UserId, String)],
+    appends: impl Iterator<Item = &Append> + Clone,
 ) -> StoreResult<HashSet<ConversationId>> {
-    let found = super::messages::by_client_ids(store, keys).await?;
+    let keys: Vec<_> = appends
+        .clone()
+        .flat_map(client_ids)
+        .map(|(conversation, sender, id)| (conversation, sender, id.to_owned()))
+        .collect();
+    // An append is written as a whole, so one of its messages tells of all.
+    let ids: Vec<_> = appends
+        .filter_map(|append| Some(append.messages.first()?.id))
+        .collect();
+    let mut found = super::messages::by_client_ids(store, &keys).await?;
+    found.extend(super::messages::by_ids(store, &ids).await?);
     Ok(found.iter().map(|message| message.conversation).collect())
 }

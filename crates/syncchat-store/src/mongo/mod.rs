@@ -10,6 +10,7 @@
 //! data are `migrate`'s to see to, and [`Store::check`] says when that has not been done.
 
 mod append;
+mod behind;
 mod connect;
 mod conversations;
 mod documents;
@@ -104,6 +105,11 @@ impl ConversationStore for MongoStore {
     async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>> {
         let work = append::append(self, &appends);
         observe(KIND, "append", APPEND_TIMEOUT, work).await
+    }
+
+    async fn append_behind(&self, append: Append) -> StoreResult<Appended> {
+        let work = append::append_behind(self, &append);
+        observe(KIND, "append_behind", APPEND_TIMEOUT, work).await
     }
 
     async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>> {

@@ -10,7 +10,8 @@ use syncchat_core::ports::store::{StoreError, StoreResult};
 
 use super::errors::{is_duplicate, is_transient, store_error};
 use crate::limits::{
-    APPEND_TIMEOUT, MONGO_ATTEMPTS_MAX, MONGO_COMMIT_ATTEMPTS_MAX, MONGO_PAUSE_MAX,
+    APPEND_TIMEOUT, MONGO_ATTEMPTS_MAX, MONGO_COMMIT_ATTEMPTS_MAX, MONGO_CROWD_PAUSE,
+    MONGO_PAUSE_MAX,
 };
 
 /// Why a transaction wrote nothing, or may have.
@@ -18,13 +19,17 @@ use crate::limits::{
 pub(super) enum Failure {
     /// Others got in the way and nothing was written: what they did can be read now, or soon.
     Conflict,
+    /// Something of it exists, and nothing was written.
+    Duplicate,
     /// It may or may not have happened.
     Store(StoreError),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        if is_transient(&error) || is_duplicate(&error) {
+        if is_duplicate(&error) {
+            Failure::Duplicate
+        } else if is_transient(&error) {
             Failure::Conflict
         } else {
             Failure::Store(store_error(&error))
@@ -97,7 +102,7 @@ where
         match attempt().await {
             Ok(value) => return Ok(value),
             Err(Failure::Store(error)) => return Err(error),
-            Err(Failure::Conflict) => pause(tried).await,
+            Err(Failure::Conflict | Failure::Duplicate) => pause(tried).await,
         }
     }
     Err(StoreError::Unavailable(format!(
@@ -108,7 +113,16 @@ where
 /// Waits a random time that grows with the number of tries, so that those who met do not meet
 /// again.
 pub(super) async fn pause(tried: u32) {
-    let longest = Duration::from_millis(4 << tried.min(8)).min(MONGO_PAUSE_MAX);
+    pause_below(Duration::from_millis(4 << tried.min(8)).min(MONGO_PAUSE_MAX)).await;
+}
+
+/// The same where many are let in one after the other: who was refused more often is not to wait
+/// much longer than who has just come.
+pub(super) async fn pause_in_crowd(tried: u32) {
+    pause_below(MONGO_CROWD_PAUSE * (1 + tried.min(7))).await;
+}
+
+async fn pause_below(longest: Duration) {
     let mut random = [0; 2];
     // Without a random source everybody waits equally long, which is still a pause.
     let _ = getrandom::fill(&mut random);

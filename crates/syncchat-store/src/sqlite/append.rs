@@ -97,8 +97,12 @@ fn has_duplicate(connection: &Connection, append: &Append) -> rusqlite::Result<b
     let mut stored = connection.prepare_cached(
         "SELECT 1 FROM messages WHERE conversation = ?1 AND sender = ?2 AND client_msg_id = ?3",
     )?;
+    let mut known = connection.prepare_cached("SELECT 1 FROM messages WHERE id = ?1")?;
     let mut seen = Vec::new();
     for message in &append.messages {
+        if known.exists([message.id.bytes()])? {
+            return Ok(true);
+        }
         let Some(client_msg_id) = &message.client_msg_id else {
             continue;
         };

@@ -6,7 +6,7 @@ use syncchat_core::model::{
     Attachment, ConversationId, FileId, Message, MessageId, MessageKind, Seq, SystemEvent,
     Timestamp, UserId,
 };
-use syncchat_core::ports::store::{Append, Appended, LogRange};
+use syncchat_core::ports::store::{Append, Appended, LogEnd, LogRange};
 
 use super::{World, named, one, people, system, text};
 
@@ -251,7 +251,7 @@ async fn batches(
                         open.retain(|id| *id != head.id);
                     }
                     Appended::Moved => {}
-                    Appended::Duplicate => panic!("{name} was not acknowledged"),
+                    other => panic!("{name} was not acknowledged: {other:?}"),
                 }
             }
             if open.is_empty() {
@@ -260,6 +260,100 @@ async fn batches(
         }
     }
     committed
+}
+
+/// Racers who never read the head: they only know what they were answered.
+pub async fn who_goes_behind_leaves_no_hole(world: World) {
+    const RACERS: usize = 6;
+    const EACH: usize = 12;
+    let [anna] = people();
+    let id = world.group(&[anna]).await;
+    let racers: Vec<_> = (0..RACERS)
+        .map(|racer| {
+            let world = world.clone();
+            tokio::spawn(async move { race_behind(&world, id, anna, racer, EACH).await })
+        })
+        .collect();
+    let mut told = HashMap::new();
+    for racer in racers {
+        told.extend(racer.await.unwrap());
+    }
+    let log = world.log(id, LogRange::After(0)).await;
+    assert_dense(&log, RACERS * EACH * 2);
+    assert!(log.is_sorted_by_key(|message| message.created_at));
+    for message in &log {
+        assert_eq!(told.get(&message.id), Some(message), "it is where was said");
+    }
+    let head = world.conversation(id).await;
+    let last = log.last().unwrap();
+    assert_eq!((head.last_seq, head.last_ordinal), (last.seq, last.ordinal));
+    assert_eq!(head.updated_at, last.created_at);
+}
+
+async fn race_behind(
+    world: &World,
+    id: ConversationId,
+    sender: UserId,
+    racer: usize,
+    each: usize,
+) -> Vec<(MessageId, Message)> {
+    let mut head = world.conversation(id).await;
+    let mut written = Vec::new();
+    for nth in 0..each {
+        let name = format!("{racer}-{nth}");
+        loop {
+            let mut append = one(named(text(&head, 1, sender, &name), &name));
+            append.messages.push(text(&head, 2, sender, &name));
+            match world.store.append_behind(append.clone()).await.unwrap() {
+                Appended::Committed => {}
+                Appended::Behind(end) => append.put_behind(end),
+                Appended::Moved => {
+                    head = world.conversation(id).await;
+                    continue;
+                }
+                Appended::Duplicate => panic!("{name} was not acknowledged"),
+            }
+            let last = append.messages.last().unwrap();
+            (head.last_seq, head.last_ordinal) = (last.seq, last.ordinal);
+            head.updated_at = last.created_at;
+            written.extend(append.messages.into_iter().map(|m| (m.id, m)));
+            break;
+        }
+    }
+    written
+}
+
+pub async fn what_exists_is_not_written_behind(world: World) {
+    let [anna] = people();
+    let id = world.group(&[anna]).await;
+    let empty = world.conversation(id).await;
+    let unnamed = one(text(&empty, 1, anna, "once"));
+    let appended = world.store.append_behind(unnamed.clone()).await.unwrap();
+    assert_eq!(appended, Appended::Committed);
+    let head = world.conversation(id).await;
+    let called = one(named(text(&head, 1, anna, "once, called a"), "a"));
+    let appended = world.store.append_behind(called.clone()).await.unwrap();
+    assert_eq!(appended, Appended::Committed);
+    // The same again, as when its outcome was not known, with the head of then and of now.
+    for again in [&unnamed, &called] {
+        let mut now = again.clone();
+        now.put_behind(LogEnd {
+            last_seq: 2,
+            last_ordinal: 2,
+            updated_at: Timestamp::now(),
+        });
+        for again in [again.clone(), now] {
+            let together = world.store.append(vec![again.clone()]).await.unwrap();
+            assert_eq!(together, [Appended::Duplicate]);
+            let behind = world.store.append_behind(again).await.unwrap();
+            assert_eq!(behind, Appended::Duplicate);
+        }
+    }
+    // Under another id of ours, by its sender's name.
+    let resent = one(named(text(&head, 1, anna, "twice"), "a"));
+    let appended = world.store.append_behind(resent).await.unwrap();
+    assert_eq!(appended, Appended::Duplicate);
+    assert_eq!(world.log(id, LogRange::After(0)).await.len(), 2);
 }
 
 pub async fn everything_of_a_message_is_kept(world: World) {

@@ -44,6 +44,8 @@ macro_rules! behaviour_suite {
             log::a_resend_is_a_duplicate,
             log::racers_leave_no_hole,
             log::racing_batches_leave_no_hole,
+            log::who_goes_behind_leaves_no_hole,
+            log::what_exists_is_not_written_behind,
             log::everything_of_a_message_is_kept,
             log::pages_lie_where_they_were_asked_for,
             log::a_time_finds_its_place,

@@ -9,6 +9,7 @@
 )]
 
 mod costs;
+mod crowd;
 mod faults;
 mod support;
 mod takeover;
