@@ -35,6 +35,14 @@ pub const CLOSING_POLL_WAIT: Duration = Duration::from_millis(25);
 /// How long a session that the server ended waits for a poll to say so to.
 pub const GOODBYE_POLL_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a session that the server ended is remembered for the POST that its client has sent
+/// meanwhile. It is answered as any other, and has no effect: as what is written to a WebSocket that
+/// is being closed.
+pub const PARTING_POST_WAIT: Duration = Duration::from_secs(5);
+
+/// Such sessions at once. Of more, the oldest are forgotten early, and their client sees a 400.
+pub const PARTING_SESSIONS_MAX: usize = 10_000;
+
 /// For a WebSocket that is being closed: to write what waits, and the close frame.
 pub const CLOSE_WRITE_WAIT: Duration = Duration::from_secs(5);
 

@@ -226,7 +226,7 @@ impl<P: Protocol> Inner<P> {
             _ => return self.refuse(Transport::Polling, ErrorCode::UnknownTransport),
         };
         if let Some(sid) = query::get(&query, "sid").filter(|sid| !sid.is_empty()) {
-            return match self.find(sid, transport, &query) {
+            return match self.find(sid, transport, &parts.method, &query) {
                 Ok(session) => match parts.method {
                     Method::GET => polling::get(&session, &parts.headers, caller.hold).await,
                     Method::POST => polling::post(&session, &parts.headers, body).await,
@@ -284,7 +284,7 @@ impl<P: Protocol> Inner<P> {
             }
         };
         if let Some(sid) = query::get(&query, "sid").filter(|sid| !sid.is_empty()) {
-            return match self.find(sid, Transport::Polling, &query) {
+            return match self.find(sid, Transport::Polling, &parts.method, &query) {
                 Ok(session) => {
                     self.tasks.spawn(upgrade::attempt(session, opening));
                     accepted
@@ -316,11 +316,16 @@ impl<P: Protocol> Inner<P> {
         &self,
         sid: &str,
         transport: Transport,
+        method: &Method,
         query: &Query,
     ) -> Result<Arc<Session>, ErrorCode> {
         let found = Sid::parse(sid).and_then(|id| self.sessions.get(id));
         let session = found.ok_or(ErrorCode::UnknownSid)?;
-        match session.lock().refusal(Instant::now()) {
+        let is_parting = session.is_parting();
+        let refusal = session.lock().refusal(Instant::now());
+        match refusal {
+            // Looked after by the POST itself.
+            Some(ErrorCode::UnknownSid) if method == Method::POST && is_parting => {}
             Some(ErrorCode::UnknownSid) => return Err(ErrorCode::UnknownSid),
             _ if transport != session.origin => return Err(ErrorCode::BadRequest),
             _ if query::get(query, "EIO") != Some("4") => return Err(ErrorCode::BadRequest),

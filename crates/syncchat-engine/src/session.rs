@@ -185,6 +185,13 @@ impl Session {
         self.shared.lock().end.is_some()
     }
 
+    /// Whether the server ended it on polling, so that its client may not know yet.
+    pub(crate) fn is_parting(&self) -> bool {
+        let shared = self.shared.lock();
+        let farewell = shared.end.as_ref().map(|end| &end.farewell);
+        shared.transport == Transport::Polling && matches!(farewell, Some(Farewell::Flush(_)))
+    }
+
     /// Bytes that wait for the client.
     pub fn queued_bytes(&self) -> usize {
         self.shared.lock().out.bytes()

@@ -1,11 +1,15 @@
 //! The sessions that are open: bounded in number, found by their id.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::id::Sid;
+use crate::limits::{PARTING_POST_WAIT, PARTING_SESSIONS_MAX};
 use crate::metrics;
 use crate::session::Session;
 
@@ -15,6 +19,8 @@ pub(crate) struct Sessions {
     by_id: DashMap<Sid, Arc<Session>>,
     taken: AtomicUsize,
     max: usize,
+    /// Still found by their id, though their place is free: see [`PARTING_POST_WAIT`].
+    parting: Mutex<VecDeque<(Instant, Sid)>>,
 }
 
 /// A place among the sessions; given back when it is dropped.
@@ -30,6 +36,7 @@ impl Sessions {
             by_id: DashMap::new(),
             taken: AtomicUsize::new(0),
             max,
+            parting: Mutex::default(),
         }
     }
 
@@ -54,6 +61,23 @@ impl Sessions {
         })
     }
 
+    /// Forgets a session, now or in a moment.
+    fn forget(&self, id: Sid) {
+        if !self.get(id).is_some_and(|session| session.is_parting()) {
+            self.by_id.remove(&id);
+            return;
+        }
+        let now = Instant::now();
+        let mut parting = self.parting.lock();
+        parting.push_back((now, id));
+        while let Some(&(since, id)) = parting.front()
+            && (now - since > PARTING_POST_WAIT || parting.len() > PARTING_SESSIONS_MAX)
+        {
+            parting.pop_front();
+            self.by_id.remove(&id);
+        }
+    }
+
     /// Up to so many sessions that are not over.
     pub(crate) fn some(&self, at_most: usize) -> Vec<Arc<Session>> {
         self.by_id
@@ -76,7 +100,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(id) = self.session {
-            self.sessions.by_id.remove(&id);
+            self.sessions.forget(id);
         }
         self.sessions.taken.fetch_sub(1, Ordering::Relaxed);
         metrics::connections(-1.0);

@@ -11,6 +11,9 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// After the goodbyes: for sessions to end, with what their events were doing. Then they are cut
 /// off.
 pub const SESSIONS_END_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the last session: for what its client sent before it heard the goodbye, which is still
+/// answered then.
+pub const CROSSING_REQUESTS_WAIT: Duration = Duration::from_millis(500);
 /// After the sockets are gone: for requests under way to end. Then they are cut off.
 pub const REQUESTS_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// For what was accepted to become durable and be told to the fleet. Then the node ends anyway,

@@ -1,6 +1,5 @@
 //! A WebSocket of which this node holds no more than two TCP connections and a few KiB.
 
-use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -51,16 +50,14 @@ async fn pass(rest: Bytes, from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::R
 }
 
 /// Waits for the drain, and then for a moment of it that is this tunnel's own.
-fn told_to_end(mut draining: watch::Receiver<Option<Duration>>) -> impl Future<Output = ()> {
-    async move {
-        let spread = match draining.wait_for(Option::is_some).await {
-            Ok(spread) => spread.unwrap_or_default(),
-            // The server is gone.
-            Err(_) => return,
-        };
-        let mut random = [0; 2];
-        // Without random bytes all go at once, which is no reason to stay.
-        let _ = getrandom::fill(&mut random);
-        sleep(spread.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX))).await;
-    }
+async fn told_to_end(mut draining: watch::Receiver<Option<Duration>>) {
+    let spread = match draining.wait_for(Option::is_some).await {
+        Ok(spread) => spread.unwrap_or_default(),
+        // The server is gone.
+        Err(_) => return,
+    };
+    let mut random = [0; 2];
+    // Without random bytes all go at once, which is no reason to stay.
+    let _ = getrandom::fill(&mut random);
+    sleep(spread.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX))).await;
 }

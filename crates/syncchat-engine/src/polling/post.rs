@@ -59,6 +59,9 @@ pub(crate) async fn post(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Response<Body> {
+    if session.is_parting() {
+        return part(session, body).await;
+    }
     let begun = session.lock().begin_post(Instant::now());
     let cancelled = match begun {
         Ok(cancelled) => cancelled,
@@ -90,7 +93,16 @@ pub(crate) async fn post(
     let done = session.lock().deliver_post(body);
     match done.await {
         Ok(Done::All) => answer::ok(),
+        Err(_) if session.is_parting() => answer::ok(),
         Ok(Done::Invalid) | Err(_) => answer::empty(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// The session was ended by the server, and its client did not know when it sent this.
+async fn part(session: &Session, body: Incoming) -> Response<Body> {
+    match read_body(&session.config, body).await {
+        Ok(_) => answer::ok(),
+        Err(status) => answer::closing(answer::empty(status)),
     }
 }
 

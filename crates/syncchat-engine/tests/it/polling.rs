@@ -282,6 +282,21 @@ async fn the_server_ends_a_session() {
 }
 
 #[tokio::test]
+async fn a_post_that_crosses_the_servers_goodbye_is_answered() {
+    let served = serve(Config::default()).await;
+    // Before the goodbye was said, and after it.
+    let poller = Poller::connect(served.address).await;
+    served.socket().await.close(DisconnectReason::ServerClose);
+    assert_eq!(poller.post(r#"42["echo",1]"#).await.body, "ok");
+    assert_eq!(poller.poll().await.body, "1");
+    served.emptied().await;
+    assert_eq!(poller.post(r#"42["echo",2]"#).await.body, "ok");
+    // Nothing comes of it, and nothing more comes.
+    assert_gone(&poller).await;
+    assert_eq!(served.count("connected"), 1);
+}
+
+#[tokio::test]
 async fn heartbeats_follow_pongs_and_silence_ends_the_session_in_time() {
     let served = serve(quick()).await;
     let poller = Poller::connect(served.address).await;

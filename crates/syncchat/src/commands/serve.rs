@@ -16,7 +16,8 @@ use crate::config::secrets::SigningSecrets;
 use crate::connections::{Room, raise_descriptor_limit};
 use crate::health::{Health, Phase};
 use crate::limits::{
-    COMMITS_END_TIMEOUT, MIGRATE_RETRY, REQUESTS_END_TIMEOUT, SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
+    COMMITS_END_TIMEOUT, CROSSING_REQUESTS_WAIT, MIGRATE_RETRY, REQUESTS_END_TIMEOUT,
+    SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
 };
 use crate::listeners::{Connections, bind};
 use crate::public::Public;
@@ -146,6 +147,7 @@ async fn sweep(identity: Arc<Identity>) {
 /// Sockets first, spread over `spread`; then requests under way; then what was accepted.
 async fn drain(node: &Node, health: &Health, public: &Connections, spread: Duration) {
     health.enter(Phase::Draining);
+    let had_sessions = node.engine.sessions() > 0;
     node.engine.release_forwarded(spread);
     node.gateway.drain(spread).await;
     // Those that belonged to nobody yet.
@@ -159,6 +161,9 @@ async fn drain(node: &Node, health: &Health, public: &Connections, spread: Durat
             left = node.engine.sessions(),
             "sessions that did not end were cut off"
         );
+    }
+    if had_sessions {
+        sleep(CROSSING_REQUESTS_WAIT).await;
     }
     node.registry.withdraw().await;
     if timeout(REQUESTS_END_TIMEOUT, public.close()).await.is_err() {
