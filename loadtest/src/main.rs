@@ -1,18 +1,34 @@
-//! `syncchat-loadtest`: thousands of Socket.IO clients in one process, and what they cost the
-//! server.
+//! `syncchat-loadtest`: load on any Socket.IO chat, what its people received, and what it cost.
 //!
-//! `idle` opens authenticated sockets that say nothing, and divides the server's resident memory
-//! by them. `chat` lets senders talk, each waiting for its acknowledgement, checks that everybody
-//! receives everything once and in order, and prints throughput and percentiles.
+//! Read in this order: [`scenario`] (what is to be done), [`target`] (how to talk to a chat),
+//! [`run`] (the coordinator, from the first account to the verdict), [`worker`] (the sockets),
+//! [`outcome`] (what it comes to).
 #![allow(clippy::print_stdout, reason = "its result goes to standard output")]
 
-mod chat;
-mod client;
-mod idle;
-mod server;
+mod clock;
+mod control;
+mod mark;
+mod measure;
+mod outcome;
+mod plan;
+mod progress;
+mod run;
+mod scenario;
 mod setup;
+mod target;
+mod usage;
+mod verdict;
+mod worker;
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use run::Settings;
+use scenario::Scenario;
+use target::Target;
+use usage::Probe;
 
 /// Anything that ends a run early.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -21,27 +37,153 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[command(version, about)]
 struct Cli {
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Scenario {
-    /// Resident memory of the server for each idle, authenticated, joined WebSocket.
-    Idle(idle::Options),
-    /// Persisted messages a second, and the time to their acknowledgement.
-    Chat(chat::Options),
+enum Command {
+    /// Makes a run and prints its result. Exits with 1 if a limit was not kept.
+    Run(Box<RunOptions>),
+    /// Joins a run that is being made elsewhere.
+    Join {
+        /// The coordinator: HOST:PORT, as it was given with --listen.
+        coordinator: String,
+    },
 }
 
-fn main() -> Result<(), Failure> {
-    rlimit::increase_nofile_limit(u64::MAX)?;
-    let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        match cli.scenario {
-            Scenario::Idle(options) => idle::run(options).await,
-            Scenario::Chat(options) => chat::run(options).await,
+/// Of `run`.
+#[derive(Args)]
+struct RunOptions {
+    /// The scenario, a TOML file; see loadtest/scenarios.
+    scenario: PathBuf,
+    /// The server, or several that are taken in turn; http only.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_delimiter = ',')]
+    url: Vec<String>,
+    /// How to talk to it, a TOML file; SyncChat if absent. See loadtest/targets.
+    #[arg(long)]
+    target: Option<PathBuf>,
+    /// Changes the number of rooms, or of a single room's members, to about so many sockets.
+    #[arg(long)]
+    sockets: Option<usize>,
+    /// Changes the seconds that count.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Changes what random choices follow from.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Changes the open loop's messages a second in each room, of every group that has one.
+    #[arg(long)]
+    per_second: Option<f64>,
+    /// Processes started here. One holds up to about 19,000 sockets and uses one core.
+    #[arg(long, default_value_t = 1)]
+    processes: usize,
+    /// Where processes of other hosts may join.
+    #[arg(long, requires = "joining")]
+    listen: Option<String>,
+    /// How many of them are waited for.
+    #[arg(long, requires = "listen")]
+    joining: Option<usize>,
+    /// Addresses to connect from, taken in turn: each allows about 60,000 sockets to one server.
+    #[arg(long, value_delimiter = ',')]
+    sources: Vec<String>,
+    /// The server's processes, if they run on this host; found by the port if absent.
+    #[arg(long, value_delimiter = ',')]
+    server_pid: Vec<u32>,
+    /// The server's metrics, if it runs elsewhere: http://HOST:PORT/metrics.
+    #[arg(long)]
+    metrics: Option<String>,
+    /// CPUs for the processes started here, as for taskset.
+    #[arg(long)]
+    cpus: Option<String>,
+    /// Writes the result there; to standard output if absent.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Shows no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl RunOptions {
+    fn scenario(&self) -> Result<Scenario, Failure> {
+        let mut scenario = Scenario::read(&self.scenario)?;
+        if let Some(sockets) = self.sockets {
+            scenario.scale_to(sockets);
         }
-    })
+        if let Some(seconds) = self.seconds {
+            scenario.run.seconds = seconds;
+        }
+        if let Some(seed) = self.seed {
+            scenario.run.seed = seed;
+        }
+        if let Some(rate) = self.per_second {
+            for group in &mut scenario.groups {
+                if let Some(talk) = group.talk.as_mut().filter(|talk| talk.in_flight.is_none()) {
+                    talk.per_second = Some(rate);
+                }
+            }
+        }
+        scenario.validate()?;
+        Ok(scenario)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let mut addresses = Vec::new();
+        for url in &self.url {
+            let rest = url
+                .strip_prefix("http://")
+                .ok_or_else(|| format!("{url}: must begin with http://"))?;
+            let host = rest.trim_end_matches('/');
+            addresses.push(match host.contains(':') {
+                true => host.to_owned(),
+                false => format!("{host}:80"),
+            });
+        }
+        let probe = match (&self.metrics, self.server_pid.is_empty()) {
+            (Some(url), _) => Probe::Metrics(url.clone()),
+            (None, false) => Probe::Pids(self.server_pid.clone()),
+            (None, true) => found(&addresses),
+        };
+        Ok(Settings {
+            addresses,
+            target: Target::read(self.target.as_deref())?,
+            processes: self.processes,
+            joining: self.listen.clone().zip(self.joining),
+            sources: self.sources.clone(),
+            probe,
+            cpus: self.cpus.clone(),
+            quiet: self.quiet,
+        })
+    }
+}
+
+/// The processes of this host that listen at these addresses.
+fn found(addresses: &[String]) -> Probe {
+    let local = |address: &&String| address.starts_with("127.") || address.starts_with("localhost");
+    let ports = addresses.iter().filter(local);
+    let ports = ports.filter_map(|address| address.rsplit(':').next()?.parse().ok());
+    let pids: Vec<u32> = ports.filter_map(usage::listener).collect();
+    if pids.is_empty() {
+        Probe::None
+    } else {
+        Probe::Pids(pids)
+    }
+}
+
+fn main() -> Result<ExitCode, Failure> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    match Cli::parse().command {
+        Command::Join { coordinator } => {
+            worker::join(&coordinator)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(options) => {
+            let outcome = run::run(&options.scenario()?, &options.settings()?)?;
+            let json = serde_json::to_string_pretty(&outcome)?;
+            match &options.json {
+                Some(path) => std::fs::write(path, json + "\n")?,
+                None => println!("{json}"),
+            }
+            Ok(ExitCode::from(u8::from(!outcome.passed)))
+        }
+    }
 }

@@ -30,7 +30,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// Opens the store at `sqlite:PATH` or `mongodb://…`.
+/// Opens the store at `sqlite:PATH` or `mongodb://…`; with the feature `memory` also `memory:`,
+/// which keeps everything in memory, forgets it at the end, and is bounded by nothing.
 ///
 /// A SQLite file is made if it is missing, its folder too, and brought to this release's schema.
 /// MongoDB is not waited for: calls say `unavailable` until it answers, so that a node can start
@@ -39,6 +40,10 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`]; its text never holds what may be a password.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    #[cfg(feature = "memory")]
+    if url == "memory:" {
+        return Ok(Arc::new(syncchat_core::testing::MemoryStore::new(0)));
+    }
     match parse(url)? {
         Address::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
         Address::Mongo(url) => Ok(Arc::new(MongoStore::open(&url).await?)),

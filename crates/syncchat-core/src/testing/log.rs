@@ -1,6 +1,6 @@
 //! Logs in memory, and what a store does with them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::command::CursorKind;
 use crate::limits::UNREAD_SCAN_MAX;
@@ -27,7 +27,10 @@ pub(super) struct State {
 pub(super) struct Log {
     pub(super) conversation: Conversation,
     places: BTreeMap<UserId, Place>,
+    /// Their places follow one another from 1 on.
     pub(super) messages: Vec<Message>,
+    ids: HashSet<MessageId>,
+    names: HashSet<(UserId, String)>,
 }
 
 #[derive(Default)]
@@ -50,20 +53,14 @@ impl State {
         if log.conversation.last_seq != append.expected_seq {
             return Appended::Moved;
         }
-        let again = append
-            .messages
-            .iter()
-            .any(|m| log.messages.iter().any(|old| old.id == m.id));
-        if again {
+        if append.messages.iter().any(|m| log.ids.contains(&m.id)) {
             return Appended::Duplicate;
         }
-        let named = |m: &Message| m.client_msg_id.clone().map(|name| (m.sender, name));
-        let mut names: Vec<_> = log.messages.iter().filter_map(named).collect();
+        let mut names = HashSet::new();
         for name in append.messages.iter().filter_map(named) {
-            if names.contains(&name) {
+            if log.names.contains(&name) || !names.insert(name) {
                 return Appended::Duplicate;
             }
-            names.push(name);
         }
         let dense = append.messages.iter().all(|message| log.push(message));
         for change in &append.changes {
@@ -83,8 +80,11 @@ impl State {
             last_ordinal: log.conversation.last_ordinal,
             updated_at: log.conversation.updated_at,
         };
-        let meanwhile = log.messages.iter().filter(|m| m.seq > append.expected_seq);
-        if { meanwhile }.any(|m| m.kind == MessageKind::System) {
+        let seen = log
+            .messages
+            .partition_point(|m| m.seq <= append.expected_seq);
+        let mut meanwhile = log.messages[seen..].iter();
+        if meanwhile.any(|m| m.kind == MessageKind::System) {
             return Appended::Moved;
         }
         let expected = append.expected_seq;
@@ -158,6 +158,8 @@ impl State {
             places: conversation.participants.iter().map(place).collect(),
             conversation: conversation.clone(),
             messages: Vec::new(),
+            ids: HashSet::new(),
+            names: HashSet::new(),
         };
         self.logs.insert(new.id, log);
         CreatedConversation::New(conversation)
@@ -184,6 +186,12 @@ impl State {
     }
 }
 
+/// Under which name its sender will know a message again.
+fn named(message: &Message) -> Option<(UserId, String)> {
+    let name = message.client_msg_id.clone()?;
+    Some((message.sender, name))
+}
+
 impl Log {
     /// Appends; says whether the message was as it must be.
     pub(super) fn push(&mut self, message: &Message) -> bool {
@@ -196,6 +204,8 @@ impl Log {
         conversation.last_seq = message.seq;
         conversation.last_ordinal = message.ordinal;
         conversation.updated_at = message.created_at;
+        self.ids.insert(message.id);
+        self.names.extend(named(message));
         self.messages.push(message.clone());
         kept
     }
@@ -237,15 +247,18 @@ impl Log {
     pub(super) fn range(&self, range: LogRange, limit: usize) -> Vec<Message> {
         let all = self.messages.iter();
         match range {
-            LogRange::After(seq) => all.filter(|m| m.seq > seq).take(limit).cloned().collect(),
+            LogRange::After(seq) => {
+                let after = self.messages.partition_point(|m| m.seq <= seq);
+                all.skip(after).take(limit).cloned().collect()
+            }
             LogRange::Since(at) => {
                 let since = all.filter(|m| m.created_at >= at);
                 since.take(limit).cloned().collect()
             }
             LogRange::Before(seq) => {
-                let before: Vec<_> = all.filter(|m| m.seq < seq).collect();
-                let newest = before.len().saturating_sub(limit);
-                before[newest..].iter().map(|m| (*m).clone()).collect()
+                let before = self.messages.partition_point(|m| m.seq < seq);
+                let newest = before.saturating_sub(limit);
+                self.messages[newest..before].to_vec()
             }
         }
     }

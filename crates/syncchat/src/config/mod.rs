@@ -200,6 +200,9 @@ impl Reader<'_> {
 }
 
 fn store_url(text: &str) -> Parsed<String> {
+    if cfg!(feature = "memory-store") && text == "memory:" {
+        return Ok(text.to_owned());
+    }
     let path = text.strip_prefix("sqlite:");
     let mongodb = ["mongodb://", "mongodb+srv://"]
         .iter()
