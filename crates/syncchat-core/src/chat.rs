@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::command::{
     CreateConversation, CursorKind, EditMessage, PageRequest, SendMessage, SyncRequest,
 };
+use crate::deadline::read;
 use crate::error::{Error, ErrorCode, Result};
+use crate::files::Files;
 use crate::metrics;
 use crate::model::{
     Conversation, ConversationId, ConversationView, Membership, Message, MessageId, MessageView,
@@ -33,6 +35,8 @@ pub struct Chat {
     cursors: Arc<CursorLanes>,
     query: Query,
     tasks: Tasks,
+    store: Arc<dyn Store>,
+    files: Option<Arc<Files>>,
 }
 
 /// A page of history.
@@ -83,38 +87,95 @@ pub struct Backfill {
 
 impl Chat {
     /// A chat over this store and this fleet. Its methods are called within a tokio runtime.
+    /// Its messages show no files.
     pub fn new(store: Arc<dyn Store>, fleet: Arc<dyn Fleet>) -> Arc<Chat> {
+        Chat::build(store, fleet, None)
+    }
+
+    /// A chat whose messages may show these files, which lie in the same store.
+    pub fn with_files(
+        store: Arc<dyn Store>,
+        fleet: Arc<dyn Fleet>,
+        files: Arc<Files>,
+    ) -> Arc<Chat> {
+        Chat::build(store, fleet, Some(files))
+    }
+
+    fn build(store: Arc<dyn Store>, fleet: Arc<dyn Fleet>, files: Option<Arc<Files>>) -> Arc<Chat> {
         let heads = Arc::new(Heads::new(Arc::clone(&store)));
         let committer = Committer::new(Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&heads));
         let recent = Arc::clone(committer.recent());
         Arc::new(Chat {
-            edits: Edits::new(Arc::clone(&store), Arc::clone(&fleet), recent),
+            edits: Edits::new(
+                Arc::clone(&store),
+                Arc::clone(&fleet),
+                recent,
+                files.clone(),
+            ),
             cursors: CursorLanes::new(Arc::clone(&store), fleet, Arc::clone(&heads)),
             heads,
             committer,
-            query: Query::new(store),
+            query: Query::new(Arc::clone(&store)),
             tasks: Tasks::new(),
+            store,
+            files,
         })
     }
 
     /// Commits a message; returns when it is durable and announced. Has its place in the order of
-    /// the conversation from the first poll on. A resend, with the same `clientMsgId`, gets the
-    /// first result.
+    /// the conversation from the first poll on; with attachments, once they were looked at. A
+    /// resend, with the same `clientMsgId`, gets the first result.
     ///
     /// # Errors
-    /// `not_found`; `invalid`, naming `replyTo` or `attachments`; `unavailable`: the outcome is
+    /// `not_found`; `invalid`, naming `replyTo`, `attachments` or `type`; `unavailable`: the outcome is
     /// unknown, a resend finds out.
     pub async fn send(&self, command: SendMessage) -> Result<Arc<Message>> {
+        let sent = match command.attachments.is_empty() {
+            true => self.commit(command).await,
+            false => self.send_with_files(command).await,
+        };
+        sent.inspect_err(|error| metrics::message_rejected(error.code))
+    }
+
+    async fn commit(&self, command: SendMessage) -> Result<Arc<Message>> {
         let conversation = command.conversation;
         let sent = self.committer.commit(conversation, Action::Send(command));
-        match sent.await {
-            Ok(Outcome::Written(message)) => Ok(message),
-            Ok(Outcome::Unchanged) => Err(Error::new(ErrorCode::Internal, "nothing was written")),
-            Err(error) => {
-                metrics::message_rejected(error.code);
-                Err(error)
-            }
+        match sent.await? {
+            Outcome::Written(message) => Ok(message),
+            Outcome::Unchanged => Err(Error::new(ErrorCode::Internal, "nothing was written")),
         }
+    }
+
+    /// Looks at the files first: the pipeline, in which all conversations share writes, does not
+    /// wait for a file storage.
+    async fn send_with_files(&self, mut command: SendMessage) -> Result<Arc<Message>> {
+        // Who is not in there learns nothing else, and claims nothing.
+        self.authorise(command.sender, command.conversation).await?;
+        let claimed = match &self.files {
+            Some(files) => files.claim(&command).await,
+            None => Err(Error::invalid("attachments", "no files are kept here")),
+        };
+        match claimed {
+            Ok(claimed) if claimed.is_fresh() => {
+                command.shows = claimed.attachments;
+                self.commit(command).await
+            }
+            Ok(_) => Err(Error::unavailable("looking at the files took too long")),
+            // A resend of what was committed before is answered, whatever became of its files.
+            Err(error) => match self.committed_before(&command).await? {
+                Some(message) => Ok(message),
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn committed_before(&self, command: &SendMessage) -> Result<Option<Arc<Message>>> {
+        let Some(name) = command.client_msg_id.clone() else {
+            return Ok(None);
+        };
+        let key = (command.conversation, command.sender, name);
+        let found = read(self.store.messages_by_client_id(&[key])).await?;
+        Ok(found.into_iter().next().map(Arc::new))
     }
 
     /// Changes a message of the editor's own. Edits of one message are made in the order of the

@@ -8,7 +8,8 @@ use crate::limits::{
     ATTACHMENTS_MAX, PAGE_DEFAULT, PAGE_MAX, PARTICIPANTS_PER_REQUEST_MAX, SYNC_CURSORS_MAX,
 };
 use crate::model::{
-    ConversationId, ConversationKind, FileId, MessageId, MessageKind, Seq, Timestamp, UserId,
+    Attachment, ConversationId, ConversationKind, FileId, MessageId, MessageKind, Seq, Timestamp,
+    UserId,
 };
 use crate::text;
 
@@ -22,6 +23,8 @@ pub struct SendMessage {
     pub(crate) kind: MessageKind,
     pub(crate) client_msg_id: Option<String>,
     pub(crate) attachments: Vec<FileId>,
+    /// What they are; filled in once they were looked at.
+    pub(crate) shows: Vec<Attachment>,
     pub(crate) reply_to: Option<MessageId>,
 }
 
@@ -62,6 +65,10 @@ impl SendMessage {
                 format!("at most {ATTACHMENTS_MAX}"),
             ));
         }
+        let distinct: BTreeSet<FileId> = draft.attachments.iter().copied().collect();
+        if distinct.len() < draft.attachments.len() {
+            return Err(Error::invalid("attachments", "must not repeat a file"));
+        }
         if kind != MessageKind::Text && draft.attachments.is_empty() {
             return Err(Error::invalid(
                 "attachments",
@@ -76,6 +83,7 @@ impl SendMessage {
             kind,
             client_msg_id: draft.client_msg_id.map(text::client_msg_id).transpose()?,
             attachments: draft.attachments,
+            shows: Vec::new(),
             reply_to: draft.reply_to,
         })
     }

@@ -10,6 +10,7 @@
 pub mod chat;
 pub mod command;
 pub mod error;
+pub mod files;
 pub mod limits;
 pub mod metrics;
 pub mod model;
@@ -30,4 +31,5 @@ mod tests;
 
 pub use chat::Chat;
 pub use error::{Error, ErrorCode, Result};
+pub use files::Files;
 pub use people::People;

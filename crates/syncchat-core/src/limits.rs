@@ -101,10 +101,36 @@ pub const EDIT_LANES: usize = 256;
 /// Edits, deletions and new conversations under way at once. More: `unavailable`.
 pub const TASKS_MAX: usize = 10_000;
 
+/// Bytes of a file's name. Longer: `invalid`.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// Bytes of a file's content type. Longer: `invalid`.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 127;
+/// Messages that show one file, or may. More: `invalid`; it can be uploaded again.
+pub const FILE_CLAIMS_MAX: usize = 50;
+/// For how long the link to upload a file is good, at most. Then: 403, and it is announced anew.
+pub const UPLOAD_LINK_SPAN: Duration = Duration::from_secs(3_600);
+/// For how long the link to download a file is good. Then: 403, and a new one is asked for.
+pub const DOWNLOAD_LINK_SPAN: Duration = Duration::from_secs(300);
+/// One question to the file storage. Then: `unavailable`.
+pub const FILE_STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// From a claim of files to the begin of the write that shows them. Later: `unavailable`.
+pub const FILE_CLAIM_USE_SPAN: Duration = Duration::from_secs(15);
+/// For how long a claim protects a file although its message is not in the log. Longer than a
+/// write can take from the claim on, late landing and clocks that differ included.
+pub const FILE_CLAIM_SPAN: Duration = Duration::from_secs(300);
+/// Files looked at by one round of the sweep. More wait for the next, which follows at once.
+pub const FILE_SWEEP_BATCH: usize = 100;
+/// When a file whose bytes could not be deleted is tried again.
+pub const FILE_SWEEP_RETRY: Duration = Duration::from_secs(300);
+
 /// Spans of `seq` of somebody who was away from a conversation in between that are read at once.
 pub const SPANS_READ_MAX: usize = 8;
 
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX && PAGE_MAX <= SYNC_MESSAGES_MAX);
 const _: () = assert!(COMMIT_BATCH_MAX * COMMITS_IN_FLIGHT_MAX <= COMMIT_QUEUE_MAX);
+const _: () = assert!(
+    FILE_CLAIM_SPAN.as_millis()
+        > FILE_CLAIM_USE_SPAN.as_millis() + COMMIT_TIMEOUT.as_millis() + 120_000
+);
 const _: () = assert!(DOUBT_SPAN.as_millis() > 2 * COMMIT_TIMEOUT.as_millis());
 const _: () = assert!(2 * STORE_RETRY_SPAN.as_millis() <= COMMIT_TIMEOUT.as_millis());

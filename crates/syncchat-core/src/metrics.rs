@@ -31,10 +31,17 @@ pub const RESENDS: &str = "syncchat_resends_total";
 pub const HEADS: &str = "syncchat_heads_total";
 /// Conversations with a write of unknown outcome that could not be watched, for there were too many.
 pub const DOUBTS_DROPPED: &str = "syncchat_commit_doubts_dropped_total";
+/// Files announced for upload.
+pub const FILES_ANNOUNCED: &str = "syncchat_files_announced_total";
+/// Files deleted: `unsent` (no message showed it in time) or `taken_back` (its messages were
+/// deleted).
+pub const FILES_SWEPT: &str = "syncchat_files_swept_total";
+/// Questions that the file storage did not answer.
+pub const FILE_STORAGE_ERRORS: &str = "syncchat_file_storage_errors_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 7] = [
+    const COUNTERS: [(&str, &str); 10] = [
         (MESSAGES_ACCEPTED, "messages that became durable"),
         (MESSAGES_REJECTED, "messages refused, by code"),
         (
@@ -53,6 +60,15 @@ pub fn describe() {
         (
             DOUBTS_DROPPED,
             "conversations with a write of unknown outcome that were not watched",
+        ),
+        (FILES_ANNOUNCED, "files announced for upload"),
+        (
+            FILES_SWEPT,
+            "files deleted, by reason: unsent or taken_back",
+        ),
+        (
+            FILE_STORAGE_ERRORS,
+            "questions that the file storage did not answer",
         ),
     ];
     for (name, help) in COUNTERS {
@@ -125,4 +141,16 @@ pub(crate) fn heads_found(hits: usize, misses: usize) {
 
 pub(crate) fn doubt_dropped() {
     counter!(DOUBTS_DROPPED).increment(1);
+}
+
+pub(crate) fn file_announced() {
+    counter!(FILES_ANNOUNCED).increment(1);
+}
+
+pub(crate) fn file_swept(reason: &'static str) {
+    counter!(FILES_SWEPT, "reason" => reason).increment(1);
+}
+
+pub(crate) fn file_storage_failed() {
+    counter!(FILE_STORAGE_ERRORS).increment(1);
 }

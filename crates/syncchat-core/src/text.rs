@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::limits::{
-    AVATAR_BYTES_MAX, CLIENT_MSG_ID_BYTES_MAX, CONTENT_CHARS_MAX, TITLE_CHARS_MAX,
+    AVATAR_BYTES_MAX, CLIENT_MSG_ID_BYTES_MAX, CONTENT_CHARS_MAX, CONTENT_TYPE_BYTES_MAX,
+    FILE_NAME_BYTES_MAX, TITLE_CHARS_MAX,
 };
 
 /// Checks a message's content: 1 to 4,000 characters after trimming (none needed where
@@ -134,6 +135,58 @@ pub fn avatar(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// Checks a file's name: 1 to 255 bytes after trimming, no control characters, and none that turn
+/// the direction of writing around, for they show a name's end where it is not. Trimmed. Anything
+/// else is a name, for no name is used as a path.
+///
+/// # Errors
+/// `invalid`, naming `name`.
+pub fn file_name(text: &str) -> Result<String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX {
+        return Err(Error::invalid(
+            "name",
+            format!("must have 1 to {FILE_NAME_BYTES_MAX} bytes"),
+        ));
+    }
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    match text.chars().any(|c| c.is_control() || turns(c)) {
+        true => Err(Error::invalid("name", "must not hold control characters")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// Checks a content type: `type/subtype`, parameters if any (RFC 9110), at most 127 bytes. Type and
+/// subtype in lower case.
+///
+/// # Errors
+/// `invalid`, naming `contentType`.
+pub fn content_type(text: &str) -> Result<String> {
+    let is_token = |text: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        !text.is_empty() && text.bytes().all(fits)
+    };
+    let (essence, parameters) = match text.split_once(';') {
+        Some((essence, parameters)) => (essence.trim(), Some(parameters.trim())),
+        None => (text.trim(), None),
+    };
+    let well_formed = essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+    let visible = |b: u8| (b' '..=b'~').contains(&b);
+    if !well_formed || text.len() > CONTENT_TYPE_BYTES_MAX || !text.bytes().all(visible) {
+        return Err(Error::invalid(
+            "contentType",
+            "must be a type such as image/png",
+        ));
+    }
+    let essence = essence.to_ascii_lowercase();
+    Ok(match parameters {
+        Some(parameters) if !parameters.is_empty() => format!("{essence}; {parameters}"),
+        _ => essence,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +202,37 @@ mod tests {
         for bad in ["a\0b", "a\rb", "a\u{7f}", "a\u{85}b", "\u{1b}[31m"] {
             let error = content(bad.into(), false).expect_err(bad);
             assert_eq!(error.fields[0].0, "content", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_types_of_files() {
+        for good in [
+            "a",
+            "../../etc/passwd",
+            "\u{5e9}\u{5dc}.txt",
+            " b.png ",
+            "C:\\x",
+        ] {
+            assert_eq!(file_name(good).as_deref(), Ok(good.trim()), "{good}");
+        }
+        for bad in ["", "  ", "a\0b", "a\nb", "gpj\u{202e}exe", &"é".repeat(128)] {
+            assert!(file_name(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(content_type("Image/PNG").as_deref(), Ok("image/png"));
+        let with = content_type("text/plain;  charset=UTF-8 ");
+        assert_eq!(with.as_deref(), Ok("text/plain; charset=UTF-8"));
+        for bad in [
+            "",
+            "png",
+            "a/b/c",
+            "/b",
+            "a/",
+            "a b/c",
+            "a/b\r\nx: y",
+            &"a/".repeat(99),
+        ] {
+            assert!(content_type(bad).is_err(), "{bad:?}");
         }
     }
 

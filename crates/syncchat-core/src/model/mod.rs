@@ -1,6 +1,7 @@
 //! The nouns: who, where, what was said, and who has seen it.
 
 pub mod conversation;
+pub mod file;
 pub mod ids;
 pub mod membership;
 pub mod message;
@@ -8,6 +9,7 @@ pub mod time;
 pub mod user;
 
 pub use conversation::{Conversation, ConversationKind, ConversationView};
+pub use file::{FileClaim, StoredFile};
 pub use ids::{ConversationId, FileId, MessageId, UserId};
 pub use membership::{Membership, SeqSpans};
 pub use message::{Attachment, Message, MessageKind, MessageStatus, MessageView, SystemEvent};

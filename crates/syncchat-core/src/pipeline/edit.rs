@@ -8,6 +8,7 @@ use super::recent::Recent;
 use crate::command::EditMessage;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
+use crate::files::Files;
 use crate::limits::{COMMIT_TIMEOUT, EDIT_LANES};
 use crate::model::{Message, MessageId, MessageKind, Timestamp, UserId};
 use crate::ports::fleet::{Change, Fleet, FleetEvent};
@@ -18,6 +19,7 @@ pub(crate) struct Edits {
     store: Arc<dyn Store>,
     fleet: Arc<dyn Fleet>,
     recent: Arc<Recent>,
+    files: Option<Arc<Files>>,
     lanes: Vec<Arc<Mutex<()>>>,
 }
 
@@ -26,11 +28,13 @@ impl Edits {
         store: Arc<dyn Store>,
         fleet: Arc<dyn Fleet>,
         recent: Arc<Recent>,
+        files: Option<Arc<Files>>,
     ) -> Arc<Edits> {
         Arc::new(Edits {
             store,
             fleet,
             recent,
+            files,
             lanes: (0..EDIT_LANES).map(|_| Arc::default()).collect(),
         })
     }
@@ -62,6 +66,9 @@ impl Edits {
         let message = self.own_message(user, message).await?;
         if message.deleted {
             return Ok(Arc::new(message));
+        }
+        if let Some(files) = &self.files {
+            files.release(&message).await?;
         }
         let deleted = self.store.delete_message(message.id, Timestamp::now());
         let message = write(deleted).await?.ok_or_else(no_such_message)?;

@@ -146,9 +146,6 @@ impl Plan {
             Ok(head) => head,
             Err(error) => return Verdict::Refused(error),
         };
-        if !command.attachments.is_empty() {
-            return Verdict::Refused(Error::invalid("attachments", "no such file"));
-        }
         if let Some(target) = command.reply_to
             && let Err(error) = may_answer(conversation, head, command.sender, target, references)
         {
@@ -157,6 +154,7 @@ impl Plan {
         self.append(Message {
             kind: command.kind,
             content: command.content.clone(),
+            attachments: command.shows.clone(),
             reply_to: command.reply_to,
             client_msg_id: command.client_msg_id.clone(),
             ..blank(conversation, wanted, command.sender)

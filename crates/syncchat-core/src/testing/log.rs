@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::command::CursorKind;
 use crate::limits::UNREAD_SCAN_MAX;
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, Membership, Message, MessageId,
-    MessageKind, Seq, SeqSpans, UserId,
+    Account, Conversation, ConversationId, ConversationKind, FileId, Membership, Message,
+    MessageId, MessageKind, Seq, SeqSpans, StoredFile, UserId,
 };
 use crate::ports::store::{
     Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors, LogEnd,
@@ -20,6 +20,7 @@ pub(super) struct State {
     /// Token, and whether it is still good.
     pub(super) tokens: HashMap<[u8; 32], (RefreshToken, bool)>,
     pub(super) revoked: Vec<[u8; 16]>,
+    pub(super) files: BTreeMap<FileId, StoredFile>,
     /// What the core broke.
     pub(super) broken: Vec<&'static str>,
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod faults;
+mod files;
 mod fleet;
 mod log;
 mod memory;
@@ -15,6 +16,7 @@ use crate::model::{
 };
 
 pub use faults::Faults;
+pub use files::MemoryFiles;
 pub use fleet::RecordingFleet;
 pub use memory::MemoryStore;
 pub use rng::Rng;

@@ -1,7 +1,7 @@
 //! The indexes, each with the question it answers.
 
 use mongodb::IndexModel;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::Error;
 use mongodb::options::IndexOptions;
 use syncchat_core::ports::store::StoreResult;
@@ -9,6 +9,9 @@ use syncchat_core::ports::store::StoreResult;
 use super::MongoStore;
 use super::errors::{has_code, is_duplicate, store_error};
 use super::migrate::Report;
+
+/// Before every time that is stored.
+pub(super) const EPOCH: DateTime = DateTime::from_millis(0);
 
 /// An index as this release wants it.
 pub(super) struct Index {
@@ -82,6 +85,8 @@ pub(super) fn before_takeover() -> Vec<Index> {
         ),
         index("refreshTokens", "expiresAt", doc! { "expiresAt": 1 }),
         index("refreshFamilies", "expiresAt", doc! { "expiresAt": 1 }),
+        // Files to be looked at; most never are again.
+        index("files", "dueAt", doc! { "dueAt": 1 }).only(doc! { "dueAt": { "$gt": EPOCH } }),
     ]
 }
 

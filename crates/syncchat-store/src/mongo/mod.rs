@@ -3,8 +3,8 @@
 //! Writes are acknowledged when most members have them in their journals; reads are of what most
 //! members hold, from the primary. What must happen together happens in one transaction
 //! ([`append`], [`conversations`], [`tokens`]). `users`, `conversations` and `messages` hold the
-//! fields of the outside contract and more; `members`, `refreshTokens`, `refreshFamilies` and
-//! `syncchat` are this crate's own.
+//! fields of the outside contract and more; `members`, `files`, `refreshTokens`,
+//! `refreshFamilies` and `syncchat` are this crate's own.
 //!
 //! Opening waits for nothing, so that a node can start before its database; indexes and older
 //! data are `migrate`'s to see to, and [`Store::check`] says when that has not been done.
@@ -15,6 +15,7 @@ mod connect;
 mod conversations;
 mod documents;
 mod errors;
+mod files;
 mod indexes;
 mod members;
 mod messages;
@@ -30,17 +31,18 @@ use async_trait::async_trait;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, Membership, Message, MessageId, PresenceStatus, Seq,
-    Timestamp, User, UserId,
+    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId,
+    PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Append, Appended, Audience, ConversationCursor, ConversationStore,
-    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, RefreshToken, Rotation,
-    Store, StoreError, StoreResult,
+    CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange, NewConversation,
+    RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
 use self::documents::{
-    ConversationRecord, FamilyRecord, MemberRecord, MessageRecord, TokenRecord, UserRecord,
+    ConversationRecord, FamilyRecord, FileRecord, MemberRecord, MessageRecord, TokenRecord,
+    UserRecord,
 };
 use self::errors::{matched, store_error};
 use crate::OpenError;
@@ -59,6 +61,7 @@ pub(crate) struct MongoStore {
     members: Collection<MemberRecord>,
     tokens: Collection<TokenRecord>,
     families: Collection<FamilyRecord>,
+    files: Collection<FileRecord>,
     /// What this crate keeps about the database itself.
     own: Collection<Document>,
     /// Under which name the server knows this program's connections.
@@ -86,6 +89,7 @@ impl MongoStore {
             members: database.collection("members"),
             tokens: database.collection("refreshTokens"),
             families: database.collection("refreshFamilies"),
+            files: database.collection("files"),
             own: database.collection("syncchat"),
             app_name,
             orphans_looked_for: orphans::LastLook::default(),
@@ -291,6 +295,50 @@ impl AccountStore for MongoStore {
     async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
         let work = tokens::delete_expired(self, now, limit);
         call("delete_expired_tokens", work).await
+    }
+}
+
+#[async_trait]
+impl FileStore for MongoStore {
+    async fn add_file(&self, file: &StoredFile) -> StoreResult<()> {
+        call("add_file", files::add(self, file)).await
+    }
+
+    async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>> {
+        call("files", files::by_ids(self, ids)).await
+    }
+
+    async fn claim_files(
+        &self,
+        owner: UserId,
+        ids: &[FileId],
+        claim: FileClaim,
+        due_at: Timestamp,
+    ) -> StoreResult<bool> {
+        let work = files::claim(self, owner, ids, claim, due_at);
+        call("claim_files", work).await
+    }
+
+    async fn touch_files(&self, ids: &[FileId], due_at: Timestamp) -> StoreResult<()> {
+        call("touch_files", files::touch(self, ids, due_at)).await
+    }
+
+    async fn due_files(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<StoredFile>> {
+        call("due_files", files::due(self, now, limit)).await
+    }
+
+    async fn change_file(
+        &self,
+        id: FileId,
+        version: u64,
+        change: &FileChange,
+    ) -> StoreResult<bool> {
+        let work = files::change(self, id, version, change);
+        call("change_file", work).await
+    }
+
+    async fn remove_file(&self, id: FileId) -> StoreResult<()> {
+        call("remove_file", files::remove(self, id)).await
     }
 }
 

@@ -8,6 +8,7 @@ mod append;
 mod connection;
 mod conversations;
 mod errors;
+mod files;
 mod members;
 mod messages;
 mod readers;
@@ -23,13 +24,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, Membership, Message, MessageId, PresenceStatus, Seq,
-    Timestamp, User, UserId,
+    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId,
+    PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Append, Appended, Audience, ConversationCursor, ConversationStore,
-    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, RefreshToken, Rotation,
-    Store, StoreError, StoreResult,
+    CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange, NewConversation,
+    RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
 use self::errors::store_error;
@@ -347,6 +348,62 @@ impl AccountStore for SqliteStore {
             tokens::delete_expired(c, now, limit)
         })
         .await
+    }
+}
+
+#[async_trait]
+impl FileStore for SqliteStore {
+    async fn add_file(&self, file: &StoredFile) -> StoreResult<()> {
+        let file = file.clone();
+        self.write("add_file", move |c| files::add(c, &file)).await
+    }
+
+    async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>> {
+        let ids = ids.to_vec();
+        self.read("files", move |c| files::by_ids(c, &ids)).await
+    }
+
+    async fn claim_files(
+        &self,
+        owner: UserId,
+        ids: &[FileId],
+        claim: FileClaim,
+        due_at: Timestamp,
+    ) -> StoreResult<bool> {
+        let ids = ids.to_vec();
+        self.write("claim_files", move |c| {
+            files::claim(c, owner, &ids, claim, due_at)
+        })
+        .await
+    }
+
+    async fn touch_files(&self, ids: &[FileId], due_at: Timestamp) -> StoreResult<()> {
+        let ids = ids.to_vec();
+        self.write("touch_files", move |c| files::touch(c, &ids, due_at))
+            .await
+    }
+
+    async fn due_files(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<StoredFile>> {
+        self.read("due_files", move |c| files::due(c, now, limit))
+            .await
+    }
+
+    async fn change_file(
+        &self,
+        id: FileId,
+        version: u64,
+        change: &FileChange,
+    ) -> StoreResult<bool> {
+        let change = change.clone();
+        self.write("change_file", move |c| {
+            files::change(c, id, version, &change)
+        })
+        .await
+    }
+
+    async fn remove_file(&self, id: FileId) -> StoreResult<()> {
+        self.write("remove_file", move |c| files::remove(c, id))
+            .await
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod conversations;
+pub mod files;
 pub mod log;
 pub mod members;
 pub mod tokens;
@@ -39,6 +40,11 @@ macro_rules! behaviour_suite {
             conversations::groups_are_many,
             conversations::lists_are_paged_newest_first,
             conversations::contacts_share_a_conversation,
+            files::a_file_is_kept_as_it_was,
+            files::claims_are_the_owners,
+            files::a_look_holds_only_if_nothing_came_between,
+            files::one_of_a_claim_and_a_doom_wins,
+            files::the_longest_due_come_first,
             log::append_is_compare_and_set,
             log::appends_of_one_batch_are_independent,
             log::a_resend_is_a_duplicate,

@@ -5,10 +5,12 @@
 
 mod account;
 mod conversation;
+mod file;
 mod message;
 
 pub(super) use self::account::{FamilyRecord, TokenRecord, UserRecord};
 pub(super) use self::conversation::{ConversationRecord, HeadRecord, MemberRecord, span_records};
+pub(super) use self::file::{ClaimRecord, FileRecord};
 pub(super) use self::message::MessageRecord;
 
 use mongodb::bson::oid::ObjectId;
