@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncchat_contract::reader::{FromReader, Reader};
-use syncchat_core::model::{ConversationId, MessageId, UserId};
+use syncchat_core::model::{ConversationId, FileId, MessageId, UserId};
 use syncchat_core::ports::limiter::LimitKind;
 use syncchat_core::{Error, ErrorCode};
 
@@ -70,6 +70,9 @@ impl Identifier for ConversationId {
 }
 impl Identifier for MessageId {
     const WHAT: &'static str = "message";
+}
+impl Identifier for FileId {
+    const WHAT: &'static str = "file";
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ClientAddr {

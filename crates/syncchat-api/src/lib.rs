@@ -15,6 +15,7 @@ pub mod router;
 
 pub mod auth;
 pub mod conversations;
+pub mod files;
 pub mod messages;
 pub mod users;
 
@@ -26,5 +27,5 @@ pub mod middleware;
 pub mod openapi;
 
 pub use extract::ClientAddr;
-pub use middleware::CorsOrigins;
+pub use middleware::{CorsOrigins, cors};
 pub use router::{Api, router};

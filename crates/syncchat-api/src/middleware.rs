@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
     RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -127,7 +127,8 @@ pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
 }
 
 /// The CORS layer, if any other origin is allowed. Tokens travel in a header, so no credentials.
-pub(crate) fn cors(origins: &CorsOrigins) -> Option<CorsLayer> {
+/// Also for what is served beside `/api`, such as files by their links.
+pub fn cors(origins: &CorsOrigins) -> Option<CorsLayer> {
     let origins = match origins {
         CorsOrigins::SameOrigin => return None,
         CorsOrigins::Any => AllowOrigin::any(),
@@ -143,7 +144,7 @@ pub(crate) fn cors(origins: &CorsOrigins) -> Option<CorsLayer> {
             Method::DELETE,
         ])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
-        .expose_headers([RETRY_AFTER, X_REQUEST_ID])
+        .expose_headers([RETRY_AFTER, X_REQUEST_ID, ETAG])
         .max_age(CORS_MAX_AGE);
     Some(layer)
 }

@@ -68,6 +68,7 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
         (name = "users", description = "people"),
         (name = "conversations", description = "conversations and who is in them"),
         (name = "messages", description = "what is said there"),
+        (name = "files", description = "pictures and files that messages show"),
         (name = "meta", description = "about this API"),
     )
 )]

@@ -7,7 +7,7 @@ use axum::extract::Extension;
 use axum::middleware::from_fn;
 use syncchat_core::model::UserId;
 use syncchat_core::ports::limiter::{LimitKind, Limiter};
-use syncchat_core::{Chat, Error, People};
+use syncchat_core::{Chat, Error, Files, People};
 use syncchat_identity::Identity;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -17,13 +17,15 @@ use utoipa_axum::routes;
 use crate::error::{Refusal, panicked};
 use crate::middleware::{self, CorsOrigins};
 use crate::openapi::{self, Document};
-use crate::{auth, conversations, messages, users};
+use crate::{auth, conversations, files, messages, users};
 
 /// What the handlers ask.
 #[derive(Clone)]
 pub struct Api {
     /// Conversations and messages.
     pub chat: Arc<Chat>,
+    /// Files that messages show.
+    pub files: Arc<Files>,
     /// Log-ins and access tokens.
     pub identity: Arc<Identity>,
     /// Profiles.
@@ -95,6 +97,9 @@ fn calls() -> (Router<Api>, OpenApi) {
         .routes(routes!(conversations::remove_participant))
         .routes(routes!(messages::list_messages, messages::post_message))
         .routes(routes!(messages::patch_message, messages::delete_message))
+        .routes(routes!(files::post_file))
+        .routes(routes!(files::get_file))
+        .routes(routes!(files::get_file_link))
         .routes(routes!(openapi::get_document))
         .split_for_parts()
 }

@@ -45,5 +45,9 @@ pub const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 pub const MIGRATE_RETRY: Duration = Duration::from_secs(1);
 /// Between two sweeps of expired refresh tokens.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Between two looks for files that nothing shows, at least and at most; a quarter of
+/// `--unsent-file-ttl` in between.
+pub const FILE_SWEEP_INTERVAL: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(60));
 /// Between two clean-ups inside the metrics' recorder, which keeps single values until then.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);

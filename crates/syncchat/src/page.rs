@@ -31,13 +31,19 @@ const PLAIN: File = File {
     bytes: include_bytes!("page.html"),
 };
 
-/// The client loads nothing from elsewhere but pictures, and nobody frames it.
-const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; \
-    connect-src 'self' ws: wss:; img-src 'self' data: blob: https:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The client loads nothing from elsewhere but pictures, and files from where they are kept; nobody
+/// frames it.
+fn policy(file_origin: Option<&str>) -> String {
+    let files = file_origin.map(|origin| format!(" {origin}"));
+    let files = files.unwrap_or_default();
+    format!(
+        "default-src 'self'; script-src 'self'; style-src 'self'; \
+         connect-src 'self' ws: wss:{files}; img-src 'self' data: blob: https:{files}; \
+         media-src 'self'{files}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
 
-const HEADERS: [(HeaderName, &str); 4] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
+const HEADERS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     (REFERRER_POLICY, "no-referrer"),
@@ -47,11 +53,20 @@ const HEADERS: [(HeaderName, &str); 4] = [
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Answers every request that is neither for a socket nor for REST, compressed as asked.
-pub fn router() -> Router {
+/// `file_origin` is where files are kept, if that is not here.
+pub fn router(file_origin: Option<&str>) -> Router {
+    let policy = HeaderValue::try_from(policy(file_origin));
+    // An origin is checked where it is read: what is left then is a header's text.
+    let policy = policy.unwrap_or_else(|_| HeaderValue::from_static("default-src 'self'"));
     Router::new()
         .fallback(routing::any(
-            async |method: Method, uri: Uri, headers: HeaderMap| {
-                answer(CLIENT, &method, uri.path(), &headers)
+            async move |method: Method, uri: Uri, headers: HeaderMap| {
+                let mut response = answer(CLIENT, &method, uri.path(), &headers);
+                let policy = policy.clone();
+                response
+                    .headers_mut()
+                    .insert(CONTENT_SECURITY_POLICY, policy);
+                response
             },
         ))
         .layer(
@@ -182,9 +197,19 @@ mod tests {
         if let Some(tag) = tag {
             headers.insert(IF_NONE_MATCH, tag.parse().unwrap());
         }
-        let response = answer(client, &method, path, &headers);
-        assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
-        response
+        answer(client, &method, path, &headers)
+    }
+
+    #[test]
+    fn files_may_come_from_where_they_are_kept() {
+        let here = policy(None);
+        assert!(here.contains("connect-src 'self' ws: wss:; "), "{here}");
+        let there = policy(Some("http://s3:9000"));
+        for part in ["connect-src", "img-src", "media-src"] {
+            let mut parts = there.split("; ").filter(|one| one.starts_with(part));
+            assert!(parts.any(|one| one.ends_with(" http://s3:9000")), "{there}");
+        }
+        assert!(!there.contains("script-src 'self' "), "{there}");
     }
 
     #[test]

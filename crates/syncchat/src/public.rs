@@ -1,4 +1,4 @@
-//! The public listener's requests: sockets, REST, or the page, by path.
+//! The public listener's requests: sockets, REST, files, or the page, by path.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Public {
     pub engine: Engine<Gateway>,
     /// REST.
     pub api: axum::Router,
+    /// Files by their links, where this node serves them.
+    pub file_links: Option<axum::Router>,
     /// The web client.
     pub page: axum::Router,
     /// Nothing is served before the node has started.
@@ -42,6 +44,7 @@ pub struct Public {
 enum Route {
     Sockets,
     Api,
+    Files,
     Page,
 }
 
@@ -54,6 +57,8 @@ fn route(path: &str) -> Route {
         Route::Sockets
     } else if is_under("/api") {
         Route::Api
+    } else if is_under(syncchat_files::folder::PREFIX) {
+        Route::Files
     } else {
         Route::Page
     }
@@ -77,17 +82,10 @@ impl Service for Public {
             Route::Sockets => self.engine.handle(request, client).await.map(Either::Left),
             Route::Api => {
                 request.extensions_mut().insert(ClientAddr(client));
-                let Ok(response) = self.api.clone().oneshot(request.map(RouterBody::new)).await;
-                response.map(Either::Right)
+                ask(&self.api, request).await
             }
-            Route::Page => {
-                let Ok(response) = self
-                    .page
-                    .clone()
-                    .oneshot(request.map(RouterBody::new))
-                    .await;
-                response.map(Either::Right)
-            }
+            Route::Files => ask(self.file_links.as_ref().unwrap_or(&self.page), request).await,
+            Route::Page => ask(&self.page, request).await,
         }
     }
 
@@ -97,6 +95,15 @@ impl Service for Public {
         let free = self.room.total().saturating_sub(self.engine.sessions());
         open < free.max(self.room.requests)
     }
+}
+
+async fn ask(
+    router: &axum::Router,
+    request: Request<Incoming>,
+) -> Response<Either<EngineBody, RouterBody>> {
+    let request = request.map(RouterBody::new);
+    let Ok(response) = router.clone().oneshot(request).await;
+    response.map(Either::Right)
 }
 
 fn forwarded_for(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &str> {
@@ -131,6 +138,8 @@ mod tests {
             ("/api", Route::Api),
             ("/api/users/me", Route::Api),
             ("/apis", Route::Page),
+            ("/files/1", Route::Files),
+            ("/filesystem", Route::Page),
             ("/", Route::Page),
             ("", Route::Page),
         ];

@@ -10,10 +10,11 @@ use syncchat_api::{Api, CorsOrigins};
 use syncchat_backplane::{Backplane, ConnectError};
 use syncchat_core::ports::registry::Registry;
 use syncchat_core::ports::store::Store;
-use syncchat_core::{Chat, People};
+use syncchat_core::{Chat, Files, People};
 use syncchat_engine::{Engine, Fleet, NodeTag, Origins, Peers};
+use syncchat_files::{LinkKeys, OpenFiles};
 use syncchat_gateway::Gateway;
-use syncchat_identity::{Identity, IdentityConfig};
+use syncchat_identity::{Identity, IdentityConfig, Secret};
 use syncchat_store::OpenError;
 
 use crate::config::sources::ConfigError;
@@ -34,6 +35,12 @@ pub struct Node {
     pub engine: Engine<Gateway>,
     /// REST.
     pub api: axum::Router,
+    /// What messages show.
+    pub files: Arc<Files>,
+    /// Their links, where this node serves them.
+    pub file_links: Option<axum::Router>,
+    /// Where links lead otherwise.
+    pub file_origin: Option<String>,
     /// Where the other nodes are.
     pub registry: Arc<dyn Registry>,
     /// Under which name they find this one.
@@ -49,6 +56,9 @@ pub enum WiringError {
     /// The store.
     #[error("--store: {0}")]
     Store(#[from] OpenError),
+    /// The file storage.
+    #[error("--files: {0}")]
+    Files(#[from] syncchat_files::OpenError),
     /// The fleet.
     #[error("--backplane: {0}")]
     Backplane(#[from] ConnectError),
@@ -59,6 +69,8 @@ pub enum WiringError {
 
 /// What the key is for by which nodes know each other.
 const FORWARDING: &str = "syncchat: requests passed from node to node";
+/// What the keys of links to files are for.
+const FILE_LINKS: &str = "syncchat: links to files";
 
 /// The fleet's registry, as the engine asks it.
 struct KnownNodes(Arc<dyn Registry>);
@@ -75,8 +87,9 @@ impl Peers for KnownNodes {
 /// What cannot be opened, or made sense of.
 pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
     // First, so that a folder made for the secret is closed to others before anything lies in it.
-    let identity = identity_config(config)?;
-    let keys = forwarding_keys(&identity);
+    let secrets = config.signing.load()?;
+    let keys = forwarding_keys(&secrets);
+    let identity = identity_config(config, secrets.clone())?;
     let store = syncchat_store::open(config.store.expose()).await?;
     let Backplane {
         fleet,
@@ -92,18 +105,31 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
         Arc::clone(&fleet),
         &identity,
     ));
-    let chat = Chat::new(Arc::clone(&store), Arc::clone(&fleet));
+    let OpenFiles {
+        storage,
+        router: file_links,
+        origin: file_origin,
+    } = open_files(config, &secrets).await?;
+    let files = Files::new(Arc::clone(&store), storage, config.files.rules.clone());
+    let files = Arc::new(files);
+    let chat = Chat::with_files(Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&files));
     let people = Arc::new(People::new(Arc::clone(&store) as _, Arc::clone(&presence)));
 
+    let origins = api_origins(config)?;
     let api = syncchat_api::router(
         Api {
             chat: Arc::clone(&chat),
+            files: Arc::clone(&files),
             identity: Arc::clone(&identity),
             people: Arc::clone(&people),
             limiter: Arc::clone(&limiter),
         },
-        &api_origins(config)?,
+        &origins,
     );
+    let file_links = file_links.map(|links| match syncchat_api::cors(&origins) {
+        Some(cors) => links.layer(cors),
+        None => links,
+    });
     let gateway = Gateway::start(
         syncchat_gateway::Parts {
             chat: Arc::clone(&chat),
@@ -137,21 +163,39 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
         gateway,
         engine,
         api,
+        files,
+        file_links,
+        file_origin,
         registry,
         tag,
     })
 }
 
-/// Made from the signing secrets, which all nodes share, in the same order.
-fn forwarding_keys(identity: &IdentityConfig) -> Vec<[u8; 32]> {
-    std::iter::once(&identity.secret)
-        .chain(&identity.former_secrets)
+/// All nodes share the signing secrets, in the same order.
+fn forwarding_keys(secrets: &[Secret]) -> Vec<[u8; 32]> {
+    secrets
+        .iter()
         .map(|secret| secret.derive(FORWARDING))
         .collect()
 }
 
-fn identity_config(config: &Config) -> Result<IdentityConfig, ConfigError> {
-    let mut secrets = config.signing.load()?.into_iter();
+/// The file storage, its links signed with keys of its own.
+///
+/// # Errors
+/// A folder that cannot be used, or settings that contradict one another.
+pub async fn open_files(
+    config: &Config,
+    secrets: &[Secret],
+) -> Result<OpenFiles, syncchat_files::OpenError> {
+    let keys = secrets.iter().map(|secret| secret.derive(FILE_LINKS));
+    let keys = LinkKeys::new(keys.collect())
+        .ok_or_else(|| syncchat_files::OpenError::BadAddress("no key to sign links with".into()))?;
+    let files = &config.files;
+    syncchat_files::open(&files.address, keys, files.s3_keys.clone()).await
+}
+
+fn identity_config(config: &Config, secrets: Vec<Secret>) -> Result<IdentityConfig, ConfigError> {
+    let mut secrets = secrets.into_iter();
     let secret = secrets
         .next()
         .ok_or_else(|| ConfigError::new("--jwt-secret", "there is none"))?;

@@ -9,6 +9,7 @@
 mod auth;
 mod conversations;
 mod edges;
+mod files;
 mod hostile;
 mod messages;
 mod node;

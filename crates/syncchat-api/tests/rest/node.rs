@@ -10,10 +10,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use syncchat_api::{Api, CorsOrigins, router};
 use syncchat_backplane::{LimiterRates, LocalFleet};
+use syncchat_core::files::{ContentTypes, FileRules};
 use syncchat_core::ports::fleet::{Fleet, Presence};
 use syncchat_core::ports::limiter::Limiter;
 use syncchat_core::ports::store::AccountStore;
-use syncchat_core::{Chat, People};
+use syncchat_core::testing::MemoryFiles;
+use syncchat_core::{Chat, Files, People};
 use syncchat_identity::{Identity, IdentityConfig, Secret};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -22,6 +24,7 @@ use tower::ServiceExt;
 pub(crate) struct Node {
     pub(crate) api: Api,
     pub(crate) fleet: Arc<LocalFleet>,
+    pub(crate) storage: Arc<MemoryFiles>,
     accounts: Arc<dyn AccountStore>,
     pub(crate) router: Router,
     // Holds the file until the end.
@@ -55,8 +58,18 @@ impl Node {
         let store = syncchat_store::open(&url).await.expect("a store");
         let fleet = Arc::new(LocalFleet::new(rates));
         let accounts: Arc<dyn AccountStore> = store.clone();
+        let storage = Arc::new(MemoryFiles::default());
+        let rules = FileRules {
+            max_bytes: 1_000_000,
+            types: ContentTypes::Any,
+            unsent_span: Duration::from_secs(3_600),
+        };
+        let files = Files::new(Arc::clone(&store), Arc::clone(&storage) as _, rules);
+        let files = Arc::new(files);
+        let chat_fleet = Arc::clone(&fleet) as Arc<dyn Fleet>;
         let api = Api {
-            chat: Chat::new(store, Arc::clone(&fleet) as Arc<dyn Fleet>),
+            chat: Chat::with_files(store, chat_fleet, Arc::clone(&files)),
+            files,
             identity: identity(&accounts, &fleet, Duration::from_secs(900)),
             people: Arc::new(People::new(
                 Arc::clone(&accounts),
@@ -68,6 +81,7 @@ impl Node {
             router: router(api.clone(), &origins),
             api,
             fleet,
+            storage,
             accounts,
             _folder: folder,
         }

@@ -1,14 +1,18 @@
 //! What calls answer.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use syncchat_core::chat::Page;
+use syncchat_core::model::FileId;
+use syncchat_core::ports::files::FileLink;
 use syncchat_core::ports::store::ConversationCursor;
 use utoipa::ToSchema;
 
 use super::query::cursor_text;
 use crate::conversation::Conversation;
 use crate::message::Message;
-use crate::scalar::Time;
+use crate::scalar::{Id, Time};
 use crate::user::User;
 
 /// Logged in.
@@ -70,6 +74,65 @@ pub struct MessagesAnswer<'a> {
     pub messages: Vec<Message<'a>>,
     /// Whether there are more in the direction asked.
     pub more: bool,
+}
+
+/// A file that may be uploaded now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileAnswer<'a> {
+    /// For the `attachments` of a message.
+    pub file_id: Id,
+    /// Where its bytes go, as the body of one request.
+    pub upload: Upload<'a>,
+}
+
+/// How to upload a file.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upload<'a> {
+    /// Always `PUT`.
+    pub method: &'static str,
+    /// Where to.
+    #[schema(format = "uri")]
+    pub url: &'a str,
+    /// Headers that must be sent, as they are.
+    pub headers: BTreeMap<&'a str, &'a str>,
+    /// Until when the address is good.
+    pub expires_at: Time,
+}
+
+/// Where a file can be got for a while.
+#[derive(Serialize, ToSchema)]
+pub struct LinkAnswer<'a> {
+    /// The link.
+    pub link: Link<'a>,
+}
+
+/// An address that needs no token.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Link<'a> {
+    /// Where from.
+    #[schema(format = "uri")]
+    pub url: &'a str,
+    /// Until when the address is good.
+    pub expires_at: Time,
+}
+
+impl<'a> FileAnswer<'a> {
+    /// An announced file, and its link with the address as the client reaches it.
+    pub fn new(file: FileId, link: &'a FileLink, url: &'a str) -> FileAnswer<'a> {
+        let headers = link.headers.iter();
+        FileAnswer {
+            file_id: file.into(),
+            upload: Upload {
+                method: "PUT",
+                url,
+                headers: headers.map(|(name, value)| (&**name, &**value)).collect(),
+                expires_at: link.expires_at.into(),
+            },
+        }
+    }
 }
 
 impl<'a> ConversationsAnswer<'a> {

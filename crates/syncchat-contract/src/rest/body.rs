@@ -2,6 +2,7 @@
 
 use syncchat_core::Result;
 use syncchat_core::command::{EditMessage, MessageDraft, SendMessage};
+use syncchat_core::files::AnnounceFile;
 use syncchat_core::limits::ATTACHMENTS_MAX;
 use syncchat_core::model::{ConversationId, FileId, MessageId, UserId};
 use syncchat_core::people::ProfileChange;
@@ -10,6 +11,9 @@ use utoipa::ToSchema;
 use crate::message::SendableType;
 use crate::reader::{FromReader, Reader};
 use crate::scalar::Id;
+
+/// What is said of a file of which nothing is said.
+const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
 
 /// `POST /api/auth/register`.
 #[derive(ToSchema)]
@@ -103,6 +107,21 @@ pub struct PatchMessage {
     /// The new content: 1 to 4,000 characters after trimming.
     #[schema(min_length = 1, max_length = 4000)]
     pub content: String,
+}
+
+/// `POST /api/files`.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct NewFile {
+    /// 1 to 255 bytes of UTF-8. Shown to people; never used as a path.
+    #[schema(min_length = 1, max_length = 255)]
+    pub name: String,
+    /// Bytes, exactly.
+    #[schema(minimum = 0)]
+    pub size: u64,
+    /// A MIME type; `application/octet-stream` if left out.
+    #[schema(required = false, max_length = 127)]
+    pub content_type: String,
 }
 
 impl FromReader for Register {
@@ -220,6 +239,30 @@ impl From<PostMessage> for MessageDraft {
             attachments: message.attachments,
             reply_to: message.reply_to,
         }
+    }
+}
+
+impl FromReader for NewFile {
+    fn from_reader(mut reader: Reader) -> Result<NewFile> {
+        let (name, size) = (reader.required("name"), reader.required("size"));
+        let content_type = reader.optional("contentType");
+        reader.finish(|| {
+            Some(NewFile {
+                name: name?,
+                size: size?,
+                content_type: content_type.unwrap_or_else(|| CONTENT_TYPE_DEFAULT.into()),
+            })
+        })
+    }
+}
+
+impl NewFile {
+    /// The command.
+    ///
+    /// # Errors
+    /// `invalid`, naming the fields.
+    pub fn command(self) -> Result<AnnounceFile> {
+        AnnounceFile::new(&self.name, self.size, &self.content_type)
     }
 }
 

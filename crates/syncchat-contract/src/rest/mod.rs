@@ -5,11 +5,11 @@ mod body;
 mod query;
 
 pub use answer::{
-    ConversationAnswer, ConversationsAnswer, MessageAnswer, MessagesAnswer, SessionAnswer,
-    UserAnswer, UsersAnswer,
+    ConversationAnswer, ConversationsAnswer, FileAnswer, Link, LinkAnswer, MessageAnswer,
+    MessagesAnswer, SessionAnswer, Upload, UserAnswer, UsersAnswer,
 };
 pub use body::{
-    AddParticipant, Login, PatchConversation, PatchMessage, PatchProfile, PostMessage, Refresh,
-    Register,
+    AddParticipant, Login, NewFile, PatchConversation, PatchMessage, PatchProfile, PostMessage,
+    Refresh, Register,
 };
 pub use query::{HistoryQuery, ListQuery, SearchQuery};

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use syncchat_files::Address;
+use syncchat_identity::Secret;
+use syncchat_identity::limits::SECRET_BYTES_MIN;
 use tokio::time::timeout;
 
 use super::Failure;
@@ -12,6 +15,7 @@ use crate::cli;
 use crate::config::Config;
 use crate::config::secrets::SigningSecrets;
 use crate::connections::{Room, descriptor_limit_max};
+use crate::wiring;
 
 /// For one dependency to answer. Then it counts as failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,8 +52,8 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         },
         Row {
             what: "files",
-            setting: format!("file:{}", config.files.display()),
-            answer: folder(&config.files),
+            setting: config.files.url.to_string(),
+            answer: files(&config).await,
         },
         Row {
             what: "events",
@@ -139,12 +143,23 @@ fn answered<E>(answer: Result<Result<String, String>, E>) -> Result<String, Stri
     answer.unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
 }
 
-fn folder(path: &Path) -> Result<String, String> {
-    match path.metadata() {
-        Ok(found) if found.is_dir() => Ok("a folder".into()),
-        Ok(_) => Err("is no folder".into()),
-        Err(_) => Ok("made when it is needed".into()),
+async fn files(config: &Config) -> Result<String, String> {
+    // As with the store: a check makes no folder, and no secret.
+    if matches!(&config.files.address, Address::Folder(path) if !path.exists()) {
+        return Ok("made by the first start".into());
     }
+    let asked = async {
+        // Nothing is signed here that anybody would verify.
+        let secrets: Vec<_> = Secret::new([0; SECRET_BYTES_MIN]).into_iter().collect();
+        wiring::open_files(config, &secrets)
+            .await
+            .map_err(|error| error.to_string())?
+            .storage
+            .check()
+            .await
+            .map_err(|error| error.to_string())
+    };
+    answered(timeout(ANSWER_TIMEOUT, asked).await)
 }
 
 fn sessions_setting(config: &Config) -> String {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use syncchat_core::Files;
+use syncchat_core::limits::FILE_SWEEP_BATCH;
 use syncchat_core::ports::store::{Store, StoreError};
 use syncchat_engine::DisconnectReason;
+use syncchat_files::Address;
 use syncchat_identity::Identity;
 use syncchat_identity::limits::EXPIRED_TOKENS_BATCH;
 use tokio::time::{sleep, timeout};
@@ -16,8 +19,8 @@ use crate::config::secrets::SigningSecrets;
 use crate::connections::{Room, raise_descriptor_limit};
 use crate::health::{Health, Phase};
 use crate::limits::{
-    COMMITS_END_TIMEOUT, CROSSING_REQUESTS_WAIT, MIGRATE_RETRY, REQUESTS_END_TIMEOUT,
-    SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
+    COMMITS_END_TIMEOUT, CROSSING_REQUESTS_WAIT, FILE_SWEEP_INTERVAL, MIGRATE_RETRY,
+    REQUESTS_END_TIMEOUT, SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
 };
 use crate::listeners::{Connections, bind};
 use crate::public::Public;
@@ -54,7 +57,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let behind = Public {
         engine: node.engine.clone(),
         api: node.api.clone(),
-        page: page::router(),
+        file_links: node.file_links.clone(),
+        page: page::router(node.file_origin.as_deref()),
         health: Arc::clone(&health),
         trusted_proxies: config.trusted_proxies.clone(),
         room,
@@ -70,6 +74,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     }
     tokio::spawn(Arc::clone(&health).watch_store(Arc::clone(&node.store)));
     tokio::spawn(sweep(Arc::clone(&node.identity)));
+    let rest = file_sweep_interval(config.files.rules.unsent_span);
+    tokio::spawn(sweep_files(Arc::clone(&node.files), rest));
     // Before there are sessions that other nodes may be asked for.
     let reached_at = config.advertise.unwrap_or(address);
     node.registry.announce(node.tag.as_str(), reached_at).await;
@@ -92,6 +98,9 @@ fn warn_of_lonely_settings(config: &Config) {
     }
     if matches!(config.signing, SigningSecrets::Generated(_)) {
         tracing::warn!("a fleet with a generated signing secret: other nodes refuse its tokens");
+    }
+    if matches!(config.files.address, Address::Folder(_)) {
+        tracing::warn!("a fleet with files in a folder: all nodes have to share it");
     }
     if config.store.expose().starts_with("sqlite:") {
         tracing::warn!("a fleet with an embedded store: other nodes do not see its messages");
@@ -141,6 +150,24 @@ async fn sweep(identity: Arc<Identity>) {
             Err(error) => tracing::warn!(%error, "expired refresh tokens not swept"),
         }
         sleep(SWEEP_INTERVAL).await;
+    }
+}
+
+/// Often enough that a file goes soon after its time.
+fn file_sweep_interval(unsent_span: Duration) -> Duration {
+    let (shortest, longest) = FILE_SWEEP_INTERVAL;
+    (unsent_span / 4).clamp(shortest, longest)
+}
+
+/// Deletes files that nothing shows, again and again. Runs until it is dropped.
+async fn sweep_files(files: Arc<Files>, rest: Duration) {
+    loop {
+        match files.sweep().await {
+            Ok(FILE_SWEEP_BATCH) => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "files not swept"),
+        }
+        sleep(rest).await;
     }
 }
 

@@ -8,10 +8,11 @@ pub mod sources;
 pub mod values;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use syncchat_core::files::FileRules;
 use syncchat_core::ports::limiter::LimiterRates;
+use syncchat_files::{Address, S3Keys};
 use syncchat_identity::limits::{BCRYPT_COST_MAX, BCRYPT_COST_MIN};
 
 use network::Network;
@@ -38,8 +39,8 @@ pub struct Config {
     pub store: SecretUrl,
     /// What joins nodes into a fleet.
     pub backplane: SecretUrl,
-    /// The folder for uploads.
-    pub files: PathBuf,
+    /// Where uploads are kept.
+    pub files: FileSettings,
     /// What signs access tokens.
     pub signing: SigningSecrets,
     /// Life of an access token.
@@ -72,6 +73,19 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Which logs.
     pub log_level: String,
+}
+
+/// Everything about uploads.
+#[derive(Debug, Clone)]
+pub struct FileSettings {
+    /// As it was set.
+    pub url: SecretUrl,
+    /// What that names.
+    pub address: Address,
+    /// The key to a bucket, if it was given.
+    pub s3_keys: Option<S3Keys>,
+    /// Which files may come, and when they go.
+    pub rules: FileRules,
 }
 
 /// From which pages of the web a browser may call.
@@ -121,7 +135,7 @@ impl Config {
                 .unwrap_or_else(generated_node_id),
             store: SecretUrl::new(reader.value("store", store_url)?),
             backplane: SecretUrl::new(reader.value("backplane", backplane_url)?),
-            files: reader.value("files", files_folder)?,
+            files: reader.files()?,
             signing: secrets::signing_secrets(sources, "jwt-secret", GENERATED_SECRET.into())?,
             access_ttl: reader.value("access-ttl", second_to("30d"))?,
             refresh_ttl: reader.value("refresh-ttl", second_to("3650d"))?,
@@ -173,6 +187,32 @@ impl Reader<'_> {
             }
             _ => Err(ConfigError::new(name, "must be given")),
         }
+    }
+
+    fn files(&self) -> Result<FileSettings, ConfigError> {
+        let (url, address) = self.value("files", files_address)?;
+        let access = self.optional("s3-access-key", not_empty)?;
+        let secret = self.optional("s3-secret-key", not_empty)?;
+        let s3_keys = match (access, secret) {
+            (None, None) => None,
+            (Some(access_key_id), Some(secret_access_key)) => Some(S3Keys {
+                access_key_id,
+                secret_access_key,
+            }),
+            (Some(_), None) => return Err(ConfigError::new("--s3-secret-key", "is missing")),
+            (None, Some(_)) => return Err(ConfigError::new("--s3-access-key", "is missing")),
+        };
+        let max_bytes = self.value("max-file-size", values::size_in("1", "5GB"))?;
+        Ok(FileSettings {
+            url,
+            address,
+            s3_keys,
+            rules: FileRules {
+                max_bytes: max_bytes as u64,
+                types: self.value("file-types", values::content_types)?,
+                unsent_span: self.value("unsent-file-ttl", values::duration_in("1s", "30d"))?,
+            },
+        })
     }
 
     /// A setting, if it was given.
@@ -230,11 +270,15 @@ fn backplane_url(text: &str) -> Parsed<String> {
     }
 }
 
-fn files_folder(text: &str) -> Parsed<PathBuf> {
-    match text.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => Ok(path.into()),
-        _ if text.starts_with("s3://") => Err("this version knows only file:PATH".into()),
-        _ => Err("must be file:PATH".into()),
+fn files_address(text: &str) -> Parsed<(SecretUrl, Address)> {
+    let address = Address::parse(text).map_err(|error| error.to_string())?;
+    Ok((SecretUrl::new(text.to_owned()), address))
+}
+
+fn not_empty(text: &str) -> Parsed<String> {
+    match text.is_empty() {
+        true => Err("must not be empty".into()),
+        false => Ok(text.to_owned()),
     }
 }
 
@@ -293,7 +337,8 @@ mod tests {
             Some("127.0.0.1:9090")
         );
         assert_eq!(config.store.expose(), "sqlite:data/syncchat.db");
-        assert_eq!(config.files, PathBuf::from("data/files"));
+        assert_eq!(config.files.address, Address::Folder("data/files".into()));
+        assert_eq!(config.files.rules.max_bytes, 100 << 20);
         assert_eq!(
             config.signing,
             SigningSecrets::Generated("data/jwt-secret".into())
@@ -331,8 +376,8 @@ mod tests {
             ),
             (
                 "files",
-                "s3://bucket",
-                "--files: this version knows only file:PATH",
+                "s3://bucket?key=secret",
+                "--files: s3: knows the parameters endpoint",
             ),
             (
                 "roles",

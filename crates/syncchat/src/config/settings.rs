@@ -133,8 +133,44 @@ pub const SETTINGS: &[Setting] = &[
             "files",
             "URL",
             "file:data/files",
-            "where uploads are kept; this version knows file:PATH",
+            "where uploads are kept: file:PATH, a folder all nodes share, or s3://BUCKET[/PREFIX]?endpoint=…&region=…",
         ),
+    ),
+    secret(
+        "s3-access-key-file",
+        worked(
+            "s3-access-key",
+            "TEXT",
+            "from the AWS_… variables",
+            "the public half of the key to the bucket",
+        ),
+    ),
+    secret(
+        "s3-secret-key-file",
+        worked(
+            "s3-secret-key",
+            "TEXT",
+            "from the AWS_… variables",
+            "the secret half",
+        ),
+    ),
+    plain(
+        "max-file-size",
+        "SIZE",
+        "100MiB",
+        "bytes of one upload, from 1 to 5GB",
+    ),
+    plain(
+        "file-types",
+        "LIST",
+        "*",
+        "content types of uploads, such as image/*,application/pdf; * for any",
+    ),
+    plain(
+        "unsent-file-ttl",
+        "DURATION",
+        "24h",
+        "after so long an upload that no message shows is deleted, from 1s to 30d",
     ),
     secret(
         "events-file",

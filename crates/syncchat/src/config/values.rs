@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use syncchat_core::files::ContentTypes;
 use syncchat_core::ports::limiter::Rate;
 
 use super::AllowedOrigins;
@@ -164,6 +165,25 @@ fn origin(text: &str) -> Parsed<String> {
     }
 }
 
+/// Content types, separated by commas: `type/subtype` or `type/*`; `*` for any.
+pub fn content_types(text: &str) -> Parsed<ContentTypes> {
+    if text.trim() == "*" {
+        return Ok(ContentTypes::Any);
+    }
+    let list: Vec<String> = items(text).map(str::to_ascii_lowercase).collect();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"+-._".contains(&b);
+    let is_type = |item: &String| {
+        item.split_once('/').is_some_and(|(kind, subtype)| {
+            let named = !kind.is_empty() && kind.bytes().all(fits);
+            named && (subtype == "*" || (!subtype.is_empty() && subtype.bytes().all(fits)))
+        })
+    };
+    match !list.is_empty() && list.iter().all(is_type) {
+        true => Ok(ContentTypes::Only(list)),
+        false => Err("must be types such as image/*,application/pdf, or * alone".into()),
+    }
+}
+
 /// A name for a node: 1 to 64 of `[A-Za-z0-9_.-]`.
 pub fn node_id(text: &str) -> Parsed<String> {
     let fits = (1..=64).contains(&text.len());
@@ -249,6 +269,24 @@ mod tests {
             "99999999999GiB",
         ] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn types_of_files() {
+        let two = ContentTypes::Only(vec!["image/*".into(), "text/plain".into()]);
+        assert_eq!(content_types("Image/*, text/plain"), Ok(two));
+        assert_eq!(content_types("*"), Ok(ContentTypes::Any));
+        for bad in [
+            "",
+            "image",
+            "*/*",
+            "image/",
+            "/png",
+            "a/b;c=d",
+            "*,image/png",
+        ] {
+            assert!(content_types(bad).is_err(), "{bad}");
         }
     }
 
