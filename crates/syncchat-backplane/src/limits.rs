@@ -36,13 +36,53 @@ pub const LIMIT_TIMEOUT: Duration = Duration::from_millis(250);
 pub const RECONNECT_DELAY_MAX: u32 = 1_000;
 /// Pause before subscriptions are tried again after an error.
 pub const RESUBSCRIBE_DELAY: Duration = Duration::from_millis(200);
-/// How often a node renews its lease and looks at its connection.
+/// How often a node says that it is here: a message of some 60 bytes to each node, itself too (in a
+/// cluster by way of each master). So a fleet of n nodes costs Redis n publications and n² deliveries
+/// in this time.
+pub const BEAT: Duration = Duration::from_millis(400);
+/// How long a beat, one's own or another's, may fail to come before logs are compared instead of
+/// listened for. With a comparison this leaves a good part of the promised 2 s, and one beat may be
+/// lost or late without consequence.
+pub const SILENCE: Duration = Duration::from_millis(1_000);
+/// How often a node looks whether somebody has fallen silent.
+pub const SILENCE_CHECK: Duration = Duration::from_millis(100);
+/// How long one's own beats may fail to come before the connections are made anew, and how long it
+/// takes until they are again.
+pub const DEAF_RECONNECT: Duration = Duration::from_secs(3);
+/// Other nodes that are watched. Of more, a silence is not noticed: what they could not say is found
+/// by the slow comparison of all heads.
+pub const PEERS_MAX: usize = 1_024;
+/// How long a node that fell silent without a goodbye may be alive, cut off from Redis only, so that
+/// heads are compared on its account. A process of the same node id ends this at once.
+pub const PEER_FORGOTTEN: Duration = Duration::from_secs(600);
+/// How long to wait for the notices that were asked for before asking again.
+pub const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Notices (changed messages, cursors, titles, presence, revocations) kept for nodes that missed
+/// them. Beyond it the oldest is forgotten; who needed it learns by its next `sync`, or by asking.
+/// Counted in `syncchat_backplane_notices_forgotten_total` once somebody asks for it.
+pub const NOTICES_MAX: usize = 20_000;
+/// Bytes of them, with the same consequence.
+pub const NOTICES_BYTES_MAX: usize = 16 << 20;
+/// Notices in one answer to a node that missed some.
+pub const NOTICES_BATCH_MAX: usize = 100;
+/// Nodes that wait for such an answer. More ask again after [`ASK_AGAIN`].
+pub const ASKING_MAX: usize = 64;
+/// How long a node that ends waits for its last words to be taken.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a node renews its lease.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a node that is not heard of counts as alive: its people are offline after this and the
 /// next look of another node, less than 10 s in all.
 pub const LEASE: Duration = Duration::from_secs(6);
+/// How long Redis must have been reached before anybody is believed to be gone: the others need this
+/// time to come back and renew their leases.
+pub const RETURN_GRACE: Duration = Duration::from_secs(3);
 /// How long the keys of a process stay in Redis after it was last heard of.
 pub const LEASE_KEYS_KEPT: Duration = Duration::from_secs(600);
+/// People who left while it could not be known whether they are elsewhere. Beyond it they count as
+/// gone at once.
+pub const UNSETTLED_MAX: usize = 100_000;
 /// People named in one command about presence.
 pub const PEOPLE_BATCH_MAX: usize = 1_000;
 
@@ -61,3 +101,4 @@ pub const GATEWAYS_MAX: usize = 4_096;
 
 const _: () = assert!(LEASE.as_secs() >= 3 * HEARTBEAT.as_secs());
 const _: () = assert!(BUCKETS_EVICTED_AT_ONCE >= 1);
+const _: () = assert!(SILENCE.as_millis() > 2 * BEAT.as_millis());

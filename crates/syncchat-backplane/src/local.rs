@@ -93,11 +93,11 @@ impl Presence for LocalFleet {
         last
     }
 
-    async fn online(&self, users: &[UserId]) -> Vec<bool> {
+    async fn online(&self, users: &[UserId]) -> Vec<Option<bool>> {
         let devices = self.devices.lock();
         users
             .iter()
-            .map(|user| devices.contains_key(user))
+            .map(|user| Some(devices.contains_key(user)))
             .collect()
     }
 }
@@ -176,11 +176,11 @@ mod tests {
         let (a, b) = (UserId::generate(), UserId::generate());
         assert!(fleet.arrive(a).await);
         assert!(!fleet.arrive(a).await);
-        assert_eq!(fleet.online(&[b, a]).await, [false, true]);
+        assert_eq!(fleet.online(&[b, a]).await, [Some(false), Some(true)]);
         assert!(!fleet.leave(a).await);
         assert!(fleet.leave(a).await);
         assert!(!fleet.leave(a).await, "once too often is harmless");
-        assert_eq!(fleet.online(&[b, a]).await, [false, false]);
+        assert_eq!(fleet.online(&[b, a]).await, [Some(false), Some(false)]);
         assert!(fleet.devices.lock().is_empty());
     }
 

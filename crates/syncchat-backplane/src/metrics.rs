@@ -16,6 +16,12 @@ pub const PUBLISH_LOST: &str = "syncchat_backplane_publish_lost_total";
 pub const HEARD_LOST: &str = "syncchat_backplane_heard_lost_total";
 /// Requests limited by this node alone, because Redis did not answer.
 pub const LIMITED_ALONE: &str = "syncchat_rate_limit_alone_total";
+/// Notices told again to nodes that missed them.
+pub const NOTICES_REPEATED: &str = "syncchat_backplane_notices_repeated_total";
+/// Times that a node asked for notices of which some were forgotten.
+pub const NOTICES_FORGOTTEN: &str = "syncchat_backplane_notices_forgotten_total";
+/// Times that somebody could not be heard any more: Redis (`who="redis"`) or a node (`who="node"`).
+pub const SILENCES: &str = "syncchat_backplane_silences_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
@@ -53,5 +59,20 @@ pub fn describe() {
         LIMITED_ALONE,
         Unit::Count,
         "requests limited by this node alone, because redis did not answer"
+    );
+    describe_counter!(
+        NOTICES_REPEATED,
+        Unit::Count,
+        "notices told again to nodes that missed them"
+    );
+    describe_counter!(
+        NOTICES_FORGOTTEN,
+        Unit::Count,
+        "requests for missed notices of which some were forgotten"
+    );
+    describe_counter!(
+        SILENCES,
+        Unit::Count,
+        "times that redis or another node could not be heard any more, by who"
     );
 }

@@ -230,9 +230,10 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
         Node::start(&redis.url(), "b").await,
     );
     let (ann, bob) = (UserId::generate(), UserId::generate());
-    // A lease begins with the first beat.
-    until("both leases", async || {
-        redis.cli(&["zcard", "syncchat:nodes"]) == "2"
+    until("both to know of all", async || {
+        let nobody = [UserId::generate()];
+        a.backplane.presence.online(&nobody).await == [Some(false)]
+            && b.backplane.presence.online(&nobody).await == [Some(false)]
     })
     .await;
     assert!(a.backplane.presence.arrive(ann).await);
@@ -241,13 +242,16 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
         "another device, another node"
     );
     assert!(b.backplane.presence.arrive(bob).await);
-    assert_eq!(a.backplane.presence.online(&[bob, ann]).await, [true, true]);
+    assert_eq!(
+        a.backplane.presence.online(&[bob, ann]).await,
+        [Some(true); 2]
+    );
     assert!(!a.backplane.presence.leave(ann).await);
-    assert_eq!(a.backplane.presence.online(&[ann]).await, [true]);
+    assert_eq!(a.backplane.presence.online(&[ann]).await, [Some(true)]);
 
     redis.cli(&["flushall"]);
     until("an emptied redis to be filled again", async || {
-        a.backplane.presence.online(&[ann, bob]).await == [true, true]
+        a.backplane.presence.online(&[ann, bob]).await == [Some(true); 2]
     })
     .await;
 
@@ -256,11 +260,11 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
     let eve = UserId::generate();
     redis.cli(&[
         "sadd",
-        "syncchat:people:dead:1",
+        "syncchat:people:{dead:1}",
         &eve.to_string(),
         &bob.to_string(),
     ]);
-    assert_eq!(a.backplane.presence.online(&[eve]).await, [false]);
+    assert_eq!(a.backplane.presence.online(&[eve]).await, [Some(false)]);
     assert_eq!(
         a.backplane.presence.departed().await,
         [eve],

@@ -11,7 +11,7 @@ use crate::files::Files;
 use crate::metrics;
 use crate::model::{
     Conversation, ConversationId, ConversationView, Membership, Message, MessageId, MessageView,
-    Seq, UserId,
+    Seq, Timestamp, UserId,
 };
 use crate::pipeline::commit::{Committer, Outcome};
 use crate::pipeline::cursors::CursorLanes;
@@ -358,6 +358,20 @@ impl Chat {
     /// `unavailable`.
     pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {
         self.query.memberships(user).await
+    }
+
+    /// For a gateway that may not have heard of it: who of those that `concern` it became a member
+    /// since, with the conversation as it is now and the message that says so (0: a new one). Of
+    /// more than [`crate::limits::ADDITIONS_MAX`], the oldest.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn additions_since(
+        &self,
+        since: Timestamp,
+        concern: impl Fn(UserId) -> bool + Send,
+    ) -> Result<Vec<(UserId, Arc<Conversation>, Seq)>> {
+        self.query.additions_since(since, concern).await
     }
 
     /// Refuses who is not a member, for events that are not stored (typing). A member is believed

@@ -134,3 +134,9 @@ const _: () = assert!(
 );
 const _: () = assert!(DOUBT_SPAN.as_millis() > 2 * COMMIT_TIMEOUT.as_millis());
 const _: () = assert!(2 * STORE_RETRY_SPAN.as_millis() <= COMMIT_TIMEOUT.as_millis());
+
+/// New conversations, and messages that add somebody, in one look for memberships that a gateway has
+/// not heard of. Of more the newest are not seen, and their people learn of it at the next connect.
+pub const ADDITIONS_MAX: usize = 10_000;
+/// Conversations read at once in such a look.
+pub const ADDITIONS_READ_MAX: usize = 500;

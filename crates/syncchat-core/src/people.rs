@@ -115,8 +115,10 @@ impl People {
         let online = self.presence.online(&ids).await;
         for (user, online) in users.iter_mut().zip(online) {
             user.status = match online {
-                true => PresenceStatus::Online,
-                false => PresenceStatus::Offline,
+                Some(true) => PresenceStatus::Online,
+                Some(false) => PresenceStatus::Offline,
+                // While the fleet does not know, as it was last noted.
+                None => user.status,
             };
         }
         users

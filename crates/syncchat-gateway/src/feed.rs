@@ -1,17 +1,20 @@
 //! What the fleet says, given to whom it concerns on this node.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use syncchat_core::model::{ConversationId, UserId};
+use parking_lot::Mutex;
+use syncchat_core::model::{ConversationId, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
 use syncchat_engine::Class;
 
+use crate::additions::Additions;
 use crate::desk::tell_if_possible;
 use crate::frames;
 use crate::gateway::Gateway;
 use crate::hub::{Client, Hub, Joined, Reader};
-use crate::limits::DEAF_COMPARE_INTERVAL;
+use crate::limits::{DEAF_COMPARE_INTERVAL, PRESENCE_TIMES_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
 
@@ -19,14 +22,24 @@ use crate::metrics;
 pub(crate) struct Feed {
     mailboxes: Vec<Arc<Mailbox>>,
     hub: Arc<Hub>,
+    additions: Arc<Additions>,
+    /// When the newest that is known of each person's presence was said.
+    presence: Mutex<HashMap<UserId, Timestamp>>,
     gateway: Weak<Gateway>,
 }
 
 impl Feed {
-    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox>>, hub: Arc<Hub>, gateway: Weak<Gateway>) -> Feed {
+    pub(crate) fn new(
+        mailboxes: Vec<Arc<Mailbox>>,
+        hub: Arc<Hub>,
+        additions: Arc<Additions>,
+        gateway: Weak<Gateway>,
+    ) -> Feed {
         Feed {
             mailboxes,
             hub,
+            additions,
+            presence: Mutex::default(),
             gateway,
         }
     }
@@ -54,7 +67,21 @@ impl Feed {
         }
     }
 
-    /// While other nodes cannot be heard, the heads of all conversations are compared.
+    /// Whether nothing newer is known of a person's presence: what is told again, because it was
+    /// missed, may be older than what was heard meanwhile. Beyond [`PRESENCE_TIMES_MAX`] people all
+    /// is forgotten, and believed.
+    fn is_newest(&self, user: UserId, at: Timestamp) -> bool {
+        let mut newest = self.presence.lock();
+        if newest.len() >= PRESENCE_TIMES_MAX && !newest.contains_key(&user) {
+            newest.clear();
+        }
+        let known = newest.entry(user).or_insert(at);
+        *known = at.max(*known);
+        *known == at
+    }
+
+    /// While other nodes cannot be heard, the heads of all conversations are compared, and
+    /// memberships looked for.
     pub(crate) async fn compare_while_deaf(self: Arc<Feed>, fleet: Arc<dyn Fleet>) {
         let mut interval = tokio::time::interval(DEAF_COMPARE_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -102,6 +129,9 @@ impl FleetListener for Feed {
                 status,
                 last_seen,
             } => {
+                if !self.is_newest(*user, *last_seen) {
+                    return;
+                }
                 let readers: Vec<_> = self
                     .hub
                     .sockets_of(*watcher)
@@ -135,5 +165,6 @@ impl FleetListener for Feed {
 
     fn on_doubt(&self) {
         self.post_all(|| Command::Doubt);
+        self.additions.doubt();
     }
 }

@@ -17,6 +17,7 @@ use syncchat_engine::{
 use syncchat_identity::Identity;
 use tokio::task::AbortHandle;
 
+use crate::additions::Additions;
 use crate::feed::Feed;
 use crate::hub::{Client, Hub, Reader};
 use crate::limits::{PRESENCE_LANES, SHARDS_MAX};
@@ -62,6 +63,7 @@ pub struct Gateway {
     pub(crate) config: Config,
     pub(crate) hub: Arc<Hub>,
     pub(crate) feed: Arc<Feed>,
+    additions: Arc<Additions>,
     pub(crate) typing: Arc<TypingKeeper>,
     pub(crate) presence: Arc<PresenceKeeper>,
     pub(crate) deadlines: Arc<Timers<Deadline>>,
@@ -79,11 +81,19 @@ impl Gateway {
         let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::new())).collect();
         let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| {
             let hub = Arc::new(Hub::new(Arc::clone(&parts.fleet)));
-            let feed = Feed::new(mailboxes.clone(), Arc::clone(&hub), me.clone());
+            let additions = Additions::new(Arc::clone(&parts.chat), Arc::clone(&hub));
+            let additions = Arc::new(additions);
+            let feed = Feed::new(
+                mailboxes.clone(),
+                Arc::clone(&hub),
+                Arc::clone(&additions),
+                me.clone(),
+            );
             Gateway {
                 typing: Arc::new(TypingKeeper::new(Arc::clone(&parts.fleet))),
                 presence: Arc::new(PresenceKeeper::new(&parts, Arc::clone(&hub))),
                 feed: Arc::new(feed),
+                additions,
                 hub,
                 config,
                 parts,
@@ -113,6 +123,8 @@ impl Gateway {
         let fleet = Arc::clone(&self.parts.fleet);
         let feed = Arc::clone(&self.feed).compare_while_deaf(fleet);
         self.keep(tokio::spawn(feed).abort_handle());
+        let additions = Arc::clone(&self.additions).run(Arc::clone(&self.feed));
+        self.keep(tokio::spawn(additions).abort_handle());
         let typing = Arc::clone(&self.typing).run();
         self.keep(tokio::spawn(typing).abort_handle());
         for lane in 0..PRESENCE_LANES {

@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod additions;
 mod admission;
 mod connect;
 pub mod gateway;

@@ -37,6 +37,14 @@ pub(crate) const CHANGES_KEPT_MAX: usize = 1_024;
 /// and a fetch take, messages still arrive within the contract's 2 s.
 pub(crate) const DEAF_COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Between two looks for memberships that this node was not told of, while there is doubt.
+pub(crate) const ADDITIONS_INTERVAL: Duration = Duration::from_secs(1);
+/// Looks that follow one doubt: a person who was just entering at the first is there at the second.
+pub(crate) const ADDITIONS_LOOKS: usize = 2;
+/// How far behind the last look one looks: as long as a commit may take from its id to the store,
+/// and what the clocks of two nodes may differ.
+pub(crate) const ADDITIONS_SPAN: Duration = Duration::from_secs(20);
+
 /// Typing ends by itself after so long without a word of it.
 pub(crate) const TYPING_SPAN: Duration = Duration::from_secs(6);
 /// A client that goes on typing is passed on again after so long, for those who came meanwhile or
@@ -53,6 +61,8 @@ pub(crate) const PRESENCE_WATCHERS_MAX: usize = 500;
 pub(crate) const PRESENCE_LANES: usize = 8;
 /// Changes that wait in one lane before those in it are no longer told to others, only noted.
 pub(crate) const PRESENCE_TOLD_MAX: usize = 500;
+/// People of whom is remembered when their presence last changed.
+pub(crate) const PRESENCE_TIMES_MAX: usize = 50_000;
 /// How often the fleet is asked for people whose node died.
 pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use syncchat_core::model::{ConversationId, Message, MessageId, Seq, SeqSpans, Us
 use syncchat_core::ports::fleet::{Change, FleetEvent};
 use tokio::sync::Notify;
 
-use crate::hub::Reader;
+use crate::hub::{Joined, Reader};
 use crate::limits::EVENTS_WAITING_MAX;
 use crate::metrics;
 
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Drained(Reader),
     /// A person was added to a conversation by this message; 0: it is new.
     Joined(UserId, ConversationId, Seq),
+    /// The store says that a person was added; perhaps it is known here.
+    Found(UserId, Joined),
     /// A socket is about to send the message with this id.
     Sending(Reader, MessageId),
     /// It was committed.

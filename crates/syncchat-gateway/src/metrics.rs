@@ -26,6 +26,10 @@ pub const NOTICES_LOST: &str = "syncchat_notices_lost_total";
 pub const EPHEMERAL_DROPPED: &str = "syncchat_ephemeral_dropped_total";
 /// Events of the fleet that a shard had no room for.
 pub const FEED_DROPPED: &str = "syncchat_feed_dropped_total";
+/// Looks for memberships that this node was not told of.
+pub const ADDITIONS_LOOKS: &str = "syncchat_membership_looks_total";
+/// Memberships found in this way.
+pub const ADDITIONS_FOUND: &str = "syncchat_memberships_found_total";
 /// Events from clients, by event and result.
 pub const EVENTS: &str = "syncchat_events_total";
 /// Sockets that belong to somebody.
@@ -35,7 +39,7 @@ pub const ROOMS: &str = "syncchat_rooms";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 9] = [
+    const COUNTERS: [(&str, &str); 11] = [
         (DELIVERIES, "messages handed to sockets"),
         (GAPS, "gaps in the backplane closed from the store"),
         (BACKFILLED, "messages read to close gaps and refill sockets"),
@@ -44,6 +48,8 @@ pub fn describe() {
         (NOTICES_LOST, "events missed by sockets that were behind"),
         (EPHEMERAL_DROPPED, "typing and presence dropped"),
         (FEED_DROPPED, "fleet events a shard had no room for"),
+        (ADDITIONS_LOOKS, "looks for memberships not heard of"),
+        (ADDITIONS_FOUND, "memberships found without being heard of"),
         (EVENTS, "events from clients, by event and result"),
     ];
     for (name, help) in COUNTERS {
@@ -111,6 +117,14 @@ pub(crate) fn ephemeral_dropped(event: &'static str, count: usize) {
 
 pub(crate) fn feed_dropped() {
     counter!(FEED_DROPPED).increment(1);
+}
+
+pub(crate) fn additions_looked_for() {
+    counter!(ADDITIONS_LOOKS).increment(1);
+}
+
+pub(crate) fn addition_found() {
+    counter!(ADDITIONS_FOUND).increment(1);
 }
 
 pub(crate) fn event(event: &'static str, result: &'static str) {

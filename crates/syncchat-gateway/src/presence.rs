@@ -41,6 +41,8 @@ struct Lane {
     due: Timers<UserId>,
     /// Who is here, as the fleet was told.
     here: Mutex<HashSet<UserId>>,
+    /// Who is here although the fleet was told otherwise since.
+    mistaken: Mutex<HashSet<UserId>>,
 }
 
 impl PresenceKeeper {
@@ -48,6 +50,7 @@ impl PresenceKeeper {
         let lane = |_| Lane {
             due: Timers::new(),
             here: Mutex::default(),
+            mistaken: Mutex::default(),
         };
         PresenceKeeper {
             lanes: (0..PRESENCE_LANES).map(lane).collect(),
@@ -80,12 +83,17 @@ impl PresenceKeeper {
         }
     }
 
-    /// Tells of people whose node died, for ever.
+    /// Tells of people whose node died, and of those who were wrongly said to be gone, for ever.
     pub(crate) async fn watch_departed(self: Arc<PresenceKeeper>) {
         let mut interval = tokio::time::interval(PRESENCE_DEPARTED_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
+            for user in self.presence.mistaken().await {
+                let lane = self.lane(user);
+                lane.mistaken.lock().insert(user);
+                lane.due.set(Instant::now(), user);
+            }
             for user in self.presence.departed().await {
                 self.changed(user, PresenceStatus::Offline, true).await;
             }
@@ -110,8 +118,10 @@ impl PresenceKeeper {
 
     /// Brings what the fleet knows of a person in line.
     async fn look(&self, lane: &Lane, user: UserId, told: bool) {
+        let mistaken = lane.mistaken.lock().remove(&user);
         if self.hub.has(user) {
-            if lane.here.lock().insert(user) && self.presence.arrive(user).await {
+            let first = lane.here.lock().insert(user);
+            if (first && self.presence.arrive(user).await) || mistaken {
                 self.changed(user, PresenceStatus::Online, told).await;
             }
         } else if lane.here.lock().remove(&user) && self.presence.leave(user).await {
@@ -137,7 +147,7 @@ impl PresenceKeeper {
         }
     }
 
-    /// Tells those contacts who are online.
+    /// Tells those contacts who are online, or may be.
     async fn tell(
         &self,
         contacts: &[UserId],
@@ -147,7 +157,7 @@ impl PresenceKeeper {
     ) {
         let online = self.presence.online(contacts).await;
         for (&watcher, online) in contacts.iter().zip(online) {
-            if online {
+            if online != Some(false) {
                 self.fleet.publish(FleetEvent::Presence {
                     watcher,
                     user,

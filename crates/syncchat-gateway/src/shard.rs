@@ -7,11 +7,12 @@ use syncchat_core::Chat;
 use syncchat_core::model::{ConversationId, Message, Seq, SeqSpans, UserId};
 use syncchat_core::ports::fleet::{Change, Fleet, FleetEvent};
 use syncchat_delivery::{Config, Input, Machine, Millis};
+use syncchat_engine::Class;
 use syncchat_protocol::Frame;
 
 use crate::desk::{Desk, deliver_notice, tell_if_possible};
 use crate::frames::{self, Entry, Shared};
-use crate::hub::Reader;
+use crate::hub::{Joined, Reader};
 use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN};
 use crate::mailbox::{Act, Command, Mailbox, Place};
 use crate::metrics;
@@ -105,6 +106,7 @@ impl Shard {
             Command::Gone(reader, user) => self.gone(reader, user),
             Command::Drained(reader) => self.drained(reader),
             Command::Joined(user, room, seq) => self.joined(user, room, seq),
+            Command::Found(user, joined) => self.found(user, &joined),
             Command::Rights(user, rights) => self.know_rights(user, &rights),
             Command::Sending(reader, message) => self.desk.sending(reader, message),
             Command::Sent(reader, message) => self.sent(&reader, &message),
@@ -177,6 +179,26 @@ impl Shard {
         for reader in readers {
             self.join(room, reader, seq.saturating_sub(1));
         }
+    }
+
+    /// The store says that a person was added. Those of their sockets that know it hear nothing;
+    /// those that are just coming read it themselves.
+    fn found(&mut self, user: UserId, joined: &Joined) {
+        let room = joined.conversation.id;
+        let unknowing = |reader: &&Reader| {
+            !self.desk.is_held(reader) && self.machine.position(room, reader).is_none()
+        };
+        let readers = self.desk.readers_of(user).iter().filter(unknowing);
+        let readers: Vec<Reader> = readers.cloned().collect();
+        if readers.is_empty() {
+            return;
+        }
+        metrics::addition_found();
+        let frame = frames::conversation_created(&joined.conversation, joined.seq);
+        for reader in &readers {
+            let _ = reader.0.emit(&frame, Class::Essential);
+        }
+        self.joined(user, room, joined.seq);
     }
 
     fn know_rights(&mut self, user: UserId, rights: &[(ConversationId, SeqSpans)]) {

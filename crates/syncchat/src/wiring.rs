@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use syncchat_api::{Api, CorsOrigins};
 use syncchat_backplane::{Backplane, ConnectError};
+use syncchat_core::ports::fleet;
 use syncchat_core::ports::registry::Registry;
 use syncchat_core::ports::store::Store;
 use syncchat_core::{Chat, Files, People};
@@ -25,6 +26,8 @@ use crate::connections::Room;
 pub struct Node {
     /// The truth.
     pub store: Arc<dyn Store>,
+    /// The other nodes.
+    pub fleet: Arc<dyn fleet::Fleet>,
     /// Who is calling.
     pub identity: Arc<Identity>,
     /// The rules.
@@ -136,7 +139,7 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
             people: Arc::clone(&people),
             identity: Arc::clone(&identity),
             accounts: Arc::clone(&store) as _,
-            fleet,
+            fleet: Arc::clone(&fleet),
             presence,
             limiter,
         },
@@ -158,6 +161,7 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
     );
     Ok(Node {
         store,
+        fleet,
         identity,
         chat,
         gateway,

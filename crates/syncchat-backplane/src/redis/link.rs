@@ -1,15 +1,21 @@
 //! The connections to Redis, and whether it can be reached.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use fred::clients::Client;
-use fred::interfaces::ClientLike;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
 use fred::types::Builder;
-use fred::types::config::{Config, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig};
+use fred::types::config::{
+    Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
+};
+use parking_lot::Mutex;
 use syncchat_core::model::Timestamp;
+use tokio::sync::watch;
 
+use super::channels;
 use crate::limits::{
     COMMAND_BUFFER_MAX, COMMAND_TIMEOUT, MESSAGE_BUFFER_MAX, RECONNECT_DELAY_MAX,
     UNRESPONSIVE_TIMEOUT,
@@ -24,8 +30,18 @@ pub(crate) struct Link {
     pub(crate) sharded: bool,
     /// Names this process among others: what it says itself comes back to it.
     pub(crate) process: u64,
-    up: AtomicBool,
+    /// Whether Redis hears us and we hear it: proven a moment ago by a beat that came back.
+    up: watch::Sender<bool>,
+    /// Since when it is.
+    up_since: Mutex<Option<Instant>>,
+    /// Redis has taken all subscriptions on the present connection.
+    joined: AtomicBool,
+    /// Changes whenever others were not told something that they find in the store.
+    losses: AtomicU64,
 }
+
+/// Which server of a cluster owns which slots.
+pub(crate) type Layout = Vec<(u16, u16, Server)>;
 
 impl Link {
     /// Begins to connect.
@@ -43,7 +59,10 @@ impl Link {
             listening: client(config)?,
             sharded,
             process: u64::from_be_bytes(process),
-            up: AtomicBool::new(false),
+            up: watch::Sender::new(false),
+            up_since: Mutex::default(),
+            joined: AtomicBool::new(false),
+            losses: AtomicU64::new(0),
         });
         ::metrics::gauge!(metrics::CONNECTED).set(0.0);
         // Connected in the background, for ever.
@@ -54,21 +73,83 @@ impl Link {
 
     /// Whether Redis hears us and we hear it, as far as we know.
     pub(crate) fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed) && self.commands.is_connected()
+        *self.up.borrow() && self.commands.is_connected()
+    }
+
+    /// For how long it has been reached without a break.
+    pub(crate) fn up_for(&self) -> Option<Duration> {
+        self.up_since.lock().map(|since| since.elapsed())
+    }
+
+    /// Follows whether it can be reached.
+    pub(crate) fn follow(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
     }
 
     /// Notes that it can be reached, or not. True if that is news.
     pub(crate) fn set_up(&self, up: bool) -> bool {
-        let news = self.up.swap(up, Ordering::Relaxed) != up;
+        let news = self
+            .up
+            .send_if_modified(|was| std::mem::replace(was, up) != up);
         if news {
+            *self.up_since.lock() = up.then(Instant::now);
             ::metrics::gauge!(metrics::CONNECTED).set(f64::from(u8::from(up)));
             if up {
                 tracing::info!("redis is reached");
             } else {
+                ::metrics::counter!(metrics::SILENCES, "who" => "redis").increment(1);
                 tracing::warn!("redis is away: others hear of this node by way of the store");
             }
         }
         news
+    }
+
+    /// Notes whether all subscriptions are taken.
+    pub(crate) fn set_joined(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// Others were not told something: they are told to look.
+    pub(crate) fn lose(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    /// One hash tag for each server that messages go through.
+    pub(crate) fn tags(&self) -> Vec<u32> {
+        if !self.sharded {
+            return vec![0];
+        }
+        let routing = self.commands.cached_cluster_state();
+        channels::tag_of_each(|slot| routing.as_ref()?.get_server(slot).cloned())
+    }
+
+    /// The layout of the cluster as the connection for commands knows it: each command that goes
+    /// astray brings it up to date.
+    pub(crate) fn layout(&self) -> Layout {
+        let routing = self.commands.cached_cluster_state();
+        let slots = routing.iter().flat_map(|routing| routing.slots());
+        slots
+            .map(|range| (range.start, range.end, range.primary.clone()))
+            .collect()
+    }
+
+    /// Publishes to one channel.
+    pub(crate) async fn publish(&self, channel: String, bytes: &[u8]) -> Result<(), Error> {
+        let heard_by: i64 = if self.sharded {
+            self.commands.spublish(channel, bytes).await?
+        } else {
+            self.commands.publish(channel, bytes).await?
+        };
+        tracing::trace!(heard_by, "published");
+        Ok(())
     }
 
     /// Asks Redis for a sign of life.

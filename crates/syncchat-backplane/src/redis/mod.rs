@@ -8,15 +8,19 @@
 //! delivery by Redis to each node that has a member of the conversation connected; nothing to the
 //! others.
 //!
-//! Read in this order: [`RedisFleet::connect`], `publish`, `subscribe`, `presence`, `buckets`,
-//! `registry`.
+//! Read in this order: [`RedisFleet::connect`], `publish`, `subscribe`, `pulse`, `peers`, `notices`,
+//! `presence`, `buckets`, `registry`.
 
 mod buckets;
 mod channels;
 mod link;
+mod notices;
+mod peers;
 mod presence;
 mod publish;
 mod registry;
+mod pulse;
+mod signal;
 mod subscribe;
 
 use std::net::SocketAddr;
@@ -31,10 +35,13 @@ use syncchat_core::ports::registry::Registry;
 
 use self::buckets::SharedBuckets;
 use self::link::Link;
+use self::notices::Notices;
 use self::presence::Leases;
 use self::publish::Publisher;
 use self::registry::Gateways;
+use self::pulse::Pulse;
 use self::subscribe::Subscriptions;
+use crate::limits::GOODBYE_TIMEOUT;
 use crate::metrics;
 
 /// One node's face to a fleet on Redis.
@@ -42,6 +49,7 @@ pub struct RedisFleet {
     listener: Arc<OnceLock<Arc<dyn FleetListener>>>,
     link: Arc<Link>,
     publisher: Publisher,
+    pulse: Arc<Pulse>,
     subscriptions: Arc<Subscriptions>,
     leases: Arc<Leases>,
     buckets: SharedBuckets,
@@ -56,10 +64,13 @@ impl RedisFleet {
     pub fn connect(url: &str, rates: LimiterRates, node_id: &str) -> Result<RedisFleet, String> {
         let link = Link::open(url)?;
         let listener = Arc::new(OnceLock::new());
-        let subscriptions = Subscriptions::start(link.clone(), listener.clone());
-        let leases = Leases::start(link.clone(), node_id);
+        let notices = Arc::new(Notices::default());
+        let pulse = Pulse::start(link.clone(), node_id, notices.clone(), listener.clone());
+        let subscriptions = Subscriptions::start(link.clone(), pulse.clone(), listener.clone());
+        let leases = Leases::start(link.clone(), pulse.clone(), node_id);
         Ok(RedisFleet {
-            publisher: Publisher::start(link.clone()),
+            publisher: Publisher::start(link.clone(), notices),
+            pulse,
             buckets: SharedBuckets::new(link.clone(), rates),
             gateways: Gateways::new(link.clone()),
             listener,
@@ -95,7 +106,21 @@ impl Fleet for RedisFleet {
     }
 
     fn connected(&self) -> bool {
-        self.link.is_up()
+        self.pulse.is_whole()
+    }
+
+    async fn close(&self) {
+        let closing = async {
+            self.publisher.flush().await;
+            self.leases.end().await;
+            self.pulse.say_goodbye().await;
+        };
+        if tokio::time::timeout(GOODBYE_TIMEOUT, closing)
+            .await
+            .is_err()
+        {
+            tracing::debug!("redis did not take the last words in time");
+        }
     }
 
     async fn check(&self) -> Result<String, String> {
@@ -117,12 +142,16 @@ impl Presence for RedisFleet {
         self.leases.leave(user).await
     }
 
-    async fn online(&self, users: &[UserId]) -> Vec<bool> {
+    async fn online(&self, users: &[UserId]) -> Vec<Option<bool>> {
         self.leases.online(users).await
     }
 
     async fn departed(&self) -> Vec<UserId> {
         self.leases.departed().await
+    }
+
+    async fn mistaken(&self) -> Vec<UserId> {
+        self.leases.mistaken()
     }
 }
 

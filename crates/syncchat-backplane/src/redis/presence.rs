@@ -2,12 +2,15 @@
 //! has ended takes them all with it.
 //!
 //! Keys, all with an end of their own so that nothing stays for ever: `syncchat:nodes`, a sorted set
-//! of live processes by the millisecond their lease ends; `syncchat:people:<process>`, the people of
+//! of processes by the millisecond their lease ends; `syncchat:people:{<process>}`, the people of
 //! one process. This node's own people are known here anyway, so an emptied Redis is filled again
 //! with the next beat.
+//!
+//! That somebody is gone is believed only while it can be known: not while Redis is away, nor before
+//! the others had the time to come back to it ([`RETURN_GRACE`]), nor while a node that is heard has
+//! not renewed its lease yet. Until then whoever left is unsettled, and nobody is told.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use fred::error::Error;
@@ -18,70 +21,105 @@ use syncchat_core::model::UserId;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::link::Link;
-use crate::limits::{HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX};
+use super::pulse::Pulse;
+use crate::limits::{
+    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, RETURN_GRACE, UNSETTLED_MAX,
+};
 
 const NODES: &str = "syncchat:nodes";
 
 /// This node's people, and the fleet's.
 pub(crate) struct Leases {
     link: Arc<Link>,
+    pulse: Arc<Pulse>,
     /// Name of this process in the sorted set: the node's id and what no other process has.
     me: String,
-    /// People with a device on this node, and how many.
-    here: Mutex<HashMap<UserId, usize>>,
+    here: Mutex<Here>,
     renewal: Script,
     list: Script,
+    burial: Script,
+}
+
+#[derive(Default)]
+struct Here {
+    /// People with a device on this node, and how many.
+    devices: HashMap<UserId, usize>,
+    /// People who may be gone.
+    unsettled: HashSet<UserId>,
+    /// Others were told that everybody here is gone.
+    mistaken: bool,
+}
+
+impl Here {
+    /// One device more. True if it is the first.
+    fn arrive(&mut self, user: UserId) -> bool {
+        let devices = self.devices.entry(user).or_default();
+        *devices += 1;
+        *devices == 1
+    }
+
+    /// One device less. True if it was the last.
+    fn leave(&mut self, user: UserId) -> bool {
+        let Some(devices) = self.devices.get_mut(&user) else {
+            return false;
+        };
+        *devices -= 1;
+        let last = *devices == 0;
+        if last {
+            self.devices.remove(&user);
+        }
+        last
+    }
+
+    /// To be asked about later. False beyond [`UNSETTLED_MAX`].
+    fn put_off(&mut self, user: UserId) -> bool {
+        let room = self.unsettled.len() < UNSETTLED_MAX;
+        if room {
+            self.unsettled.insert(user);
+        }
+        room
+    }
 }
 
 impl Leases {
     /// Starts the heartbeat.
-    pub(crate) fn start(link: Arc<Link>, node_id: &str) -> Arc<Leases> {
+    pub(crate) fn start(link: Arc<Link>, pulse: Arc<Pulse>, node_id: &str) -> Arc<Leases> {
         let me = format!("{node_id}:{:016x}", link.process);
         let leases = Arc::new(Leases {
             link,
+            pulse,
             me,
             here: Mutex::default(),
             renewal: Script::from_lua(include_str!("lua/renew_lease.lua")),
             list: Script::from_lua(include_str!("lua/list_processes.lua")),
+            burial: Script::from_lua(include_str!("lua/bury_process.lua")),
         });
         tokio::spawn(leases.clone().beat());
         leases
     }
 
-    /// One more device here. True if the person was offline in the fleet.
+    /// One more device here. True if the person was offline in the fleet, as far as is known.
     pub(crate) async fn arrive(&self, user: UserId) -> bool {
-        let first = {
+        let (first, unsettled) = {
             let mut here = self.here.lock();
-            let devices = here.entry(user).or_default();
-            *devices += 1;
-            *devices == 1
+            (here.arrive(user), here.unsettled.remove(&user))
         };
         if !first {
             return false;
         }
         let elsewhere = self.elsewhere(&[user]).await;
-        let key = people_of(&self.me);
         if self.link.is_up() {
+            let key = people_of(&self.me);
             self.log(self.link.commands.sadd::<i64, _, _>(key, id(user)).await);
         }
-        !elsewhere.first().copied().unwrap_or(false)
+        // Of whom it was unsettled whether they had gone, nobody was told that they had.
+        !unsettled && elsewhere != [Some(true)]
     }
 
-    /// One device less. True if none is left in the fleet.
+    /// One device less. True if none is left in the fleet; if that cannot be known now, they will be
+    /// among the departed.
     pub(crate) async fn leave(&self, user: UserId) -> bool {
-        let last = {
-            let mut here = self.here.lock();
-            let Entry::Occupied(mut devices) = here.entry(user) else {
-                return false;
-            };
-            *devices.get_mut() -= 1;
-            let last = *devices.get() == 0;
-            if last {
-                devices.remove();
-            }
-            last
-        };
-        if !last {
+        if !self.here.lock().leave(user) {
             return false;
         }
         if self.link.is_up() {
@@ -92,44 +130,76 @@ impl Leases {
                 .await;
             self.log(gone);
         }
-        let elsewhere = self.elsewhere(&[user]).await;
-        !elsewhere.first().copied().unwrap_or(false)
+        match self.elsewhere(&[user]).await[..] {
+            [Some(elsewhere)] => !elsewhere,
+            _ => !self.here.lock().put_off(user),
+        }
     }
 
-    /// Which of these have a device anywhere. While Redis is away: which have one here.
-    pub(crate) async fn online(&self, users: &[UserId]) -> Vec<bool> {
-        let mut online: Vec<bool> = {
+    /// Which of these have a device anywhere; `None` where that cannot be known now.
+    pub(crate) async fn online(&self, users: &[UserId]) -> Vec<Option<bool>> {
+        let mut online: Vec<Option<bool>> = {
             let here = self.here.lock();
-            users.iter().map(|user| here.contains_key(user)).collect()
+            let here = |user| here.devices.contains_key(user).then_some(true);
+            users.iter().map(here).collect()
         };
-        let away: Vec<UserId> = users
-            .iter()
-            .zip(&online)
-            .filter(|(_, here)| !**here)
-            .map(|(user, _)| *user)
-            .collect();
+        let not_here = users.iter().zip(&online).filter(|(_, here)| here.is_none());
+        let away: Vec<UserId> = not_here.map(|(user, _)| *user).collect();
         let mut elsewhere = self.elsewhere(&away).await.into_iter();
-        for known in online.iter_mut().filter(|known| !**known) {
-            *known = elsewhere.next().unwrap_or(false);
+        for known in online.iter_mut().filter(|known| known.is_none()) {
+            *known = elsewhere.next().flatten();
         }
         online
     }
 
-    /// People whose node died, each told to one of the asking nodes only.
+    /// People whose node died, and who left while it was unsettled whether they are elsewhere; each
+    /// told to one of the asking nodes only.
     pub(crate) async fn departed(&self) -> Vec<UserId> {
+        if self.link.up_for().is_none_or(|span| span < RETURN_GRACE) {
+            return Vec::new();
+        }
+        let mut gone: Vec<UserId> = self.here.lock().unsettled.drain().collect();
         match self.bury().await {
-            Ok(people) => people,
-            Err(error) => {
-                self.log::<()>(Err(error));
-                Vec::new()
+            Ok(people) => gone.extend(people),
+            Err(error) => self.log::<()>(Err(error)),
+        }
+        let online = self.online(&gone).await;
+        let mut departed = Vec::new();
+        for (user, online) in gone.into_iter().zip(online) {
+            match online {
+                Some(true) => {}
+                Some(false) => departed.push(user),
+                None => {
+                    if !self.here.lock().put_off(user) {
+                        departed.push(user);
+                    }
+                }
             }
+        }
+        departed
+    }
+
+    /// People who are here although others were told that they had gone, since last asked.
+    pub(crate) fn mistaken(&self) -> Vec<UserId> {
+        let mut here = self.here.lock();
+        if std::mem::take(&mut here.mistaken) {
+            here.devices.keys().copied().collect()
+        } else {
+            Vec::new()
         }
     }
 
-    async fn bury(&self) -> Result<Vec<UserId>, Error> {
-        if !self.link.is_up() {
-            return Ok(Vec::new());
+    /// This node ends, and nobody is here any more.
+    pub(crate) async fn end(&self) {
+        if self.link.is_up() {
+            let redis = &self.link.commands;
+            self.log(redis.zrem::<i64, _, _>(NODES, self.me.as_str()).await);
+            self.log(redis.del::<i64, _>(people_of(&self.me)).await);
         }
+    }
+
+    /// Takes the people of nodes whose lease has ended.
+    async fn bury(&self) -> Result<Vec<UserId>, Error> {
         let redis = &self.link.commands;
         let dead: Vec<String> = self
             .list
@@ -137,92 +207,133 @@ impl Leases {
             .await?;
         let mut gone = Vec::new();
         for process in dead.into_iter().filter(|process| *process != self.me) {
-            // Whoever takes it out of the set is the one who tells.
-            if redis.zrem::<i64, _, _>(NODES, process.as_str()).await? == 1 {
+            let forgotten = LEASE_KEYS_KEPT.as_millis().to_string();
+            let buried: i64 = self
+                .burial
+                .evalsha_with_reload(redis, NODES, vec![process.clone(), forgotten])
+                .await?;
+            if buried == 1 {
                 let people: Vec<String> = redis.smembers(people_of(&process)).await?;
                 redis.del::<i64, _>(people_of(&process)).await?;
+                let people_count = people.len();
                 tracing::warn!(
                     process,
-                    people = people.len(),
+                    people = people_count,
                     "a node of the fleet is gone"
                 );
                 gone.extend(people.iter().filter_map(|user| user.parse::<UserId>().ok()));
             }
         }
-        let online = self.online(&gone).await;
-        Ok(gone
-            .into_iter()
-            .zip(online)
-            .filter(|(_, online)| !online)
-            .map(|(user, _)| user)
-            .collect())
+        Ok(gone)
     }
 
-    /// Which of these have a device on another live node.
-    async fn elsewhere(&self, users: &[UserId]) -> Vec<bool> {
+    /// Which of these have a device on another live node; `None` where that cannot be known now.
+    async fn elsewhere(&self, users: &[UserId]) -> Vec<Option<bool>> {
+        if users.is_empty() || !self.link.is_up() {
+            return vec![None; users.len()];
+        }
         match self.ask(users).await {
             Ok(online) => online,
             Err(error) => {
                 self.log::<()>(Err(error));
-                vec![false; users.len()]
+                vec![None; users.len()]
             }
         }
     }
 
-    async fn ask(&self, users: &[UserId]) -> Result<Vec<bool>, Error> {
-        let mut online = vec![false; users.len()];
-        if users.is_empty() || !self.link.is_up() {
-            return Ok(online);
-        }
+    async fn ask(&self, users: &[UserId]) -> Result<Vec<Option<bool>>, Error> {
         let redis = &self.link.commands;
         let live: Vec<String> = self
             .list
             .evalsha_with_reload(redis, NODES, vec!["live"])
             .await?;
+        let mut online = vec![self.knows_all(&live).then_some(false); users.len()];
         for process in live.iter().filter(|process| **process != self.me) {
             let mut known = online.chunks_mut(PEOPLE_BATCH_MAX);
             for people in users.chunks(PEOPLE_BATCH_MAX) {
                 let ids: Vec<String> = people.iter().map(|user| id(*user)).collect();
                 let there: Vec<i64> = redis.smismember(people_of(process), ids).await?;
                 for (known, there) in known.next().into_iter().flatten().zip(there) {
-                    *known |= there == 1;
+                    if there == 1 {
+                        *known = Some(true);
+                    }
                 }
             }
         }
         Ok(online)
     }
 
+    /// Whether all who may have people are among these.
+    fn knows_all(&self, live: &[String]) -> bool {
+        let has_lease = |process| {
+            let process = format!(":{process:016x}");
+            live.iter().any(|live| live.ends_with(&process))
+        };
+        let long_up = self.link.up_for().is_some_and(|span| span >= RETURN_GRACE);
+        long_up && self.pulse.others().into_iter().all(has_lease)
+    }
+
     /// Renews the lease, and what an emptied Redis has forgotten, for ever.
     async fn beat(self: Arc<Self>) {
         let mut beats = interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut up = self.link.follow();
+        let mut differed = true;
         loop {
-            beats.tick().await;
+            tokio::select! {
+                _ = beats.tick() => {}
+                // At once, so that nobody takes this node for dead.
+                _ = up.changed() => differed = true,
+            }
             if self.link.is_up() {
-                self.log(self.renew().await);
+                match self.renew(differed).await {
+                    Ok(differs) => differed = differs,
+                    Err(error) => self.log::<()>(Err(error)),
+                }
             }
         }
     }
 
-    async fn renew(&self) -> Result<(), Error> {
+    /// Renews the lease; tells whether Redis knows another number of people than are here. If it did
+    /// the last time too, so that this is nobody on the way, all of them are written anew.
+    async fn renew(&self, differed: bool) -> Result<bool, Error> {
         let redis = &self.link.commands;
         let lease = vec![self.me.clone(), LEASE.as_millis().to_string()];
-        self.renewal
-            .evalsha_with_reload::<i64, _, _>(redis, NODES, lease)
+        let buried: i64 = self
+            .renewal
+            .evalsha_with_reload(redis, NODES, lease)
             .await?;
         let key = people_of(&self.me);
         let known: i64 = redis.scard(key.as_str()).await?;
-        let people: Vec<String> = self.here.lock().keys().map(|user| id(*user)).collect();
-        if known < people.len() as i64 {
-            for batch in people.chunks(PEOPLE_BATCH_MAX) {
-                redis
-                    .sadd::<i64, _, _>(key.as_str(), batch.to_vec())
-                    .await?;
-            }
+        let people: Vec<UserId> = self.here.lock().devices.keys().copied().collect();
+        let differs = known != people.len() as i64;
+        if buried == 1 || (differs && differed) {
+            self.write(&key, &people).await?;
+        }
+        if buried == 1 {
+            tracing::warn!("others took this node for dead: its people are announced again");
+            self.here.lock().mistaken = true;
         }
         redis
             .expire::<i64, _>(key, LEASE_KEYS_KEPT.as_secs() as i64, None)
             .await?;
+        Ok(differs)
+    }
+
+    /// Writes all people who are here. Whoever comes or goes meanwhile is set right the next time.
+    async fn write(&self, key: &str, people: &[UserId]) -> Result<(), Error> {
+        let redis = &self.link.commands;
+        let new = format!("{key}:new");
+        redis.del::<i64, _>(new.as_str()).await?;
+        for batch in people.chunks(PEOPLE_BATCH_MAX) {
+            let ids: Vec<String> = batch.iter().map(|user| id(*user)).collect();
+            redis.sadd::<i64, _, _>(new.as_str(), ids).await?;
+        }
+        if people.is_empty() {
+            redis.del::<i64, _>(key).await?;
+        } else {
+            redis.rename::<(), _, _>(new, key).await?;
+        }
         Ok(())
     }
 
@@ -234,9 +345,28 @@ impl Leases {
 }
 
 fn people_of(process: &str) -> String {
-    format!("syncchat:people:{process}")
+    format!("syncchat:people:{{{process}}}")
 }
 
 fn id(user: UserId) -> String {
     user.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_counted_and_the_unsettled_are_bounded() {
+        let mut here = Here::default();
+        let user = UserId::from_bytes([1; 12]);
+        assert!(here.arrive(user) && !here.arrive(user));
+        assert!(!here.leave(user) && here.leave(user) && !here.leave(user));
+        for i in 0..UNSETTLED_MAX as u64 {
+            let mut bytes = [0; 12];
+            bytes[..8].copy_from_slice(&i.to_be_bytes());
+            assert!(here.put_off(UserId::from_bytes(bytes)));
+        }
+        assert!(!here.put_off(UserId::from_bytes([9; 12])));
+    }
 }

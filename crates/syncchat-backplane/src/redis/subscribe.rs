@@ -5,23 +5,25 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use fred::error::Error;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::Message;
+use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface};
+use fred::types::{Message, Value};
 use parking_lot::Mutex;
 use syncchat_core::ports::fleet::{FleetListener, Topic};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, oneshot};
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::channels;
-use super::link::Link;
+use super::channels::{self, Audience};
+use super::link::{Layout, Link};
+use super::pulse::Pulse;
 use crate::envelope;
-use crate::limits::{HEARTBEAT, RESUBSCRIBE_DELAY, SUBSCRIBE_BATCH_MAX};
+use crate::limits::{COMMAND_TIMEOUT, RESUBSCRIBE_DELAY, SILENCE_CHECK, SUBSCRIBE_BATCH_MAX};
 use crate::metrics;
 
 /// Wanted topics, and the tasks that bring Redis in line with them and hand on what comes.
 pub(crate) struct Subscriptions {
     link: Arc<Link>,
+    pulse: Arc<Pulse>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -49,16 +51,18 @@ impl Subscriptions {
     /// Starts the tasks.
     pub(crate) fn start(
         link: Arc<Link>,
+        pulse: Arc<Pulse>,
         listener: Arc<OnceLock<Arc<dyn FleetListener>>>,
     ) -> Arc<Subscriptions> {
         let subscriptions = Arc::new(Subscriptions {
             link,
+            pulse,
             state: Mutex::default(),
             changed: Notify::new(),
         });
         let messages = subscriptions.link.listening.message_rx();
-        tokio::spawn(hear(subscriptions.link.process, messages, listener.clone()));
-        tokio::spawn(subscriptions.clone().keep(listener));
+        tokio::spawn(hear(subscriptions.clone(), messages, listener));
+        tokio::spawn(subscriptions.clone().keep());
         subscriptions
     }
 
@@ -93,34 +97,33 @@ impl Subscriptions {
     }
 
     /// Keeps Redis in line, for ever.
-    async fn keep(self: Arc<Self>, listener: Arc<OnceLock<Arc<dyn FleetListener>>>) {
+    async fn keep(self: Arc<Self>) {
         let mut reconnected = self.link.listening.reconnect_rx();
-        let mut heartbeat = interval(HEARTBEAT);
+        let mut looks = interval(SILENCE_CHECK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if self.link.listening.wait_for_connect().await.is_err() {
                 self.away();
                 sleep(RESUBSCRIBE_DELAY).await;
                 continue;
             }
-            // What was missed while away is found by comparing heads, once all is heard again.
             while reconnected.try_recv().is_ok() {}
+            let layout = self.link.layout();
             self.state.lock().start_over();
-            if let Err(error) = self.align().await {
+            if let Err(error) = self.begin().await {
                 tracing::warn!(%error, "redis did not take the subscriptions");
                 self.away();
                 sleep(RESUBSCRIBE_DELAY).await;
                 continue;
             }
-            self.link.set_up(true);
-            if let Some(listener) = listener.get() {
-                listener.on_doubt();
-            }
+            // What was missed while away is found by comparing heads, once all is heard again.
+            self.pulse.has_joined();
             loop {
                 tokio::select! {
                     () = self.changed.notified() => {}
                     _ = reconnected.recv() => break,
-                    _ = heartbeat.tick() => {
-                        if !self.link.listening.is_connected() {
+                    _ = looks.tick() => {
+                        if !self.link.listening.is_connected() || self.has_moved(&layout).await {
                             break;
                         }
                     }
@@ -133,9 +136,36 @@ impl Subscriptions {
         }
     }
 
+    /// Subscribes to everything, on a connection that holds nothing.
+    async fn begin(&self) -> Result<(), Error> {
+        let tags = self.link.tags();
+        let nodes = tags.into_iter().map(channels::of_nodes);
+        for channel in nodes.chain([channels::of_process(self.link.process)]) {
+            if self.link.sharded {
+                self.link.listening.ssubscribe(channel).await?;
+            } else {
+                self.link.listening.subscribe(channel).await?;
+            }
+        }
+        self.align().await
+    }
+
+    /// Slots of a cluster have moved: what was subscribed to may be on another server now.
+    async fn has_moved(&self, layout: &Layout) -> bool {
+        if !self.link.sharded || self.link.layout() == *layout {
+            return false;
+        }
+        tracing::info!("the redis cluster has a new layout");
+        let synced = timeout(COMMAND_TIMEOUT, self.link.listening.sync_cluster()).await;
+        if !matches!(synced, Ok(Ok(()))) {
+            tracing::debug!("the listening connection did not follow the layout");
+        }
+        true
+    }
+
     /// Nobody is kept waiting for a Redis that is away.
     fn away(&self) {
-        self.link.set_up(false);
+        self.pulse.has_left();
         self.state.lock().waiting.clear();
     }
 
@@ -150,6 +180,11 @@ impl Subscriptions {
             }
             for batch in batches(&change.unsubscribe) {
                 self.tell(batch, false).await?;
+            }
+            if !self.link.sharded && !change.subscribe.is_empty() {
+                // The client does not wait for the confirmation of a subscription. What is answered
+                // after it was taken after it.
+                self.link.listening.ping::<Value>(None).await?;
             }
             for waiting in change.waiting {
                 // Whoever waited may have given up.
@@ -233,18 +268,17 @@ fn batches(topics: &[Topic]) -> Vec<Vec<Topic>> {
 
 /// Hands on what comes, for ever.
 async fn hear(
-    process: u64,
+    subscriptions: Arc<Subscriptions>,
     mut messages: broadcast::Receiver<Message>,
     listener: Arc<OnceLock<Arc<dyn FleetListener>>>,
 ) {
+    let (pulse, process) = (&subscriptions.pulse, subscriptions.link.process);
     loop {
         let message = match messages.recv().await {
             Ok(message) => message,
             Err(RecvError::Lagged(count)) => {
                 ::metrics::counter!(metrics::HEARD_LOST, "cause" => "lagged").increment(count);
-                if let Some(listener) = listener.get() {
-                    listener.on_doubt();
-                }
+                pulse.has_missed();
                 continue;
             }
             Err(RecvError::Closed) => return,
@@ -252,18 +286,26 @@ async fn hear(
         let Some(bytes) = message.value.as_bytes() else {
             continue;
         };
-        match envelope::decode(process, bytes) {
-            Ok(Some(event)) => {
-                ::metrics::counter!(metrics::MESSAGES, "direction" => "in").increment(1);
-                if let Some(listener) = listener.get() {
-                    listener.on_event(&event);
-                }
+        match channels::audience(&message.channel) {
+            Some(Audience::Topic) => hear_event(process, bytes, &listener),
+            Some(audience) => pulse.hear(&audience, bytes),
+            None => {}
+        }
+    }
+}
+
+fn hear_event(process: u64, bytes: &[u8], listener: &OnceLock<Arc<dyn FleetListener>>) {
+    match envelope::decode(process, bytes) {
+        Ok(Some(event)) => {
+            ::metrics::counter!(metrics::MESSAGES, "direction" => "in").increment(1);
+            if let Some(listener) = listener.get() {
+                listener.on_event(&event);
             }
-            Ok(None) => {}
-            Err(error) => {
-                ::metrics::counter!(metrics::HEARD_LOST, "cause" => "undecodable").increment(1);
-                tracing::warn!(%error, "something else was said on a channel of ours");
-            }
+        }
+        Ok(None) => {}
+        Err(error) => {
+            ::metrics::counter!(metrics::HEARD_LOST, "cause" => "undecodable").increment(1);
+            tracing::warn!(%error, "something else was said on a channel of ours");
         }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::time::Timestamp;
+
 /// The text is not 24 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 24 hex digits")]
@@ -76,6 +78,14 @@ macro_rules! id_type {
             /// A new id, unique across the fleet.
             pub fn generate() -> $name {
                 $name(generate())
+            }
+
+            /// The lowest id that can be made in the second of this moment.
+            pub fn first_of(at: Timestamp) -> $name {
+                let seconds = u32::try_from(at.millis().max(0) / 1_000).unwrap_or(u32::MAX);
+                let mut bytes = [0; 12];
+                bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+                $name(bytes)
             }
 
             /// The id that has these bytes.
@@ -148,6 +158,15 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<UserId>(), Err(BadId), "{bad}");
         }
+    }
+
+    #[test]
+    fn sorts_by_the_second() {
+        let second = |s: i64| Timestamp::from_millis(Timestamp::now().millis() + s * 1_000);
+        let id = MessageId::generate();
+        assert!(MessageId::first_of(second(-1)) < id && id < MessageId::first_of(second(2)));
+        let epoch = MessageId::from_bytes([0; 12]);
+        assert_eq!(MessageId::first_of(Timestamp::from_millis(-1)), epoch);
     }
 
     #[test]

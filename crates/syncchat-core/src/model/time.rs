@@ -37,6 +37,14 @@ impl Timestamp {
         )
     }
 
+    /// The moment `span` earlier.
+    pub fn before(self, span: Duration) -> Timestamp {
+        Timestamp(
+            self.0
+                .saturating_sub(span.as_millis().min(i64::MAX as u128) as i64),
+        )
+    }
+
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0) as u64)

@@ -152,7 +152,8 @@ pub trait FleetListener: Send + Sync + 'static {
     /// topic. Must not block; events of one publisher about one topic come in the order published.
     fn on_event(&self, event: &FleetEvent);
 
-    /// Something may have been lost (a reconnect, an overflow): compare heads.
+    /// Something may have been lost (a reconnect, an overflow, a silence): compare heads, and look
+    /// for memberships. Must not block.
     fn on_doubt(&self);
 }
 
@@ -176,8 +177,13 @@ pub trait Fleet: Send + Sync + 'static {
     /// Nobody here is interested any more.
     fn unsubscribe(&self, topics: Vec<Topic>);
 
-    /// Whether other nodes can be heard; always true for a fleet of one.
+    /// Whether everybody can be heard: the network carries what is said, and no node that may be
+    /// alive is silent. Always true for a fleet of one. While it is false, logs have to be compared.
     fn connected(&self) -> bool;
+
+    /// This node ends: what it published is passed on first, and nobody waits for it any more.
+    /// Returns within a second or so.
+    async fn close(&self) {}
 
     /// Whether it answers; for `syncchat check`.
     async fn check(&self) -> Result<String, String>;
@@ -192,15 +198,23 @@ pub trait Presence: Send + Sync + 'static {
     /// One more device of this person is here. True if they were offline in the fleet.
     async fn arrive(&self, user: UserId) -> bool;
 
-    /// One device less. True if none is left in the fleet.
+    /// One device less. True if none is left in the fleet; if that cannot be known now, the person
+    /// will be among [`Self::departed`].
     async fn leave(&self, user: UserId) -> bool;
 
-    /// Which of these are online, in the order asked.
-    async fn online(&self, users: &[UserId]) -> Vec<bool>;
+    /// Which of these are online, in the order asked; `None` where that cannot be known now.
+    async fn online(&self, users: &[UserId]) -> Vec<Option<bool>>;
 
-    /// People who went offline because their node died, since somebody last asked. Each is told to
-    /// one of the nodes that ask. Ask every second or so; an empty answer is the rule.
+    /// People who went offline because their node died, or of whom this could not be known when
+    /// they left, since somebody last asked. Each is told to one of the nodes that ask. Ask every
+    /// second or so; an empty answer is the rule.
     async fn departed(&self) -> Vec<UserId> {
+        Vec::new()
+    }
+
+    /// People who are here although the fleet was told that they went offline, since somebody last
+    /// asked: this node was taken for dead.
+    async fn mistaken(&self) -> Vec<UserId> {
         Vec::new()
     }
 }

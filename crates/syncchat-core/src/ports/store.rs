@@ -198,6 +198,17 @@ pub enum CreatedConversation {
     Existing(Conversation),
 }
 
+/// Somebody became a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addition {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who.
+    pub user: UserId,
+    /// The system message that says so; 0 for who was there from the beginning.
+    pub seq: Seq,
+}
+
 /// Where a list of conversations goes on: after this one, in order of falling
 /// `(updated_at, id)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,6 +357,11 @@ pub trait ConversationStore: Send + Sync + 'static {
         user: UserId,
         ids: &[ConversationId],
     ) -> StoreResult<Vec<Membership>>;
+
+    /// Who became a member at or after this time (to the second, by the clock of the node that did
+    /// it): by a new conversation, or by a message. In any order; some may be no members any more.
+    /// Of at most `limit` conversations and `limit` messages. Cost: that of the answer.
+    async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>>;
 
     /// Unread messages at the member's read cursor, in the order asked; 0 for who is no member.
     /// Own, deleted and system messages do not count. Cost: independent of the log's length

@@ -1,13 +1,14 @@
 //! Where a person is, and where logs end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Query;
 use crate::chat::Backfill;
 use crate::deadline::read;
 use crate::error::Result;
-use crate::model::{ConversationId, Membership, Seq, UserId};
+use crate::limits::{ADDITIONS_MAX, ADDITIONS_READ_MAX};
+use crate::model::{Conversation, ConversationId, Membership, Seq, Timestamp, UserId};
 use crate::pipeline::heads::not_in_it;
 use crate::ports::store::LogRange;
 
@@ -15,6 +16,38 @@ impl Query {
     /// Every place where the user is a member now.
     pub(crate) async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {
         read(self.store.memberships_of(user)).await
+    }
+
+    /// Who of those that `concern` the caller became a member since, with the conversation as it is
+    /// now and the message that says so; each once, and only if they still are.
+    pub(crate) async fn additions_since(
+        &self,
+        since: Timestamp,
+        concern: impl Fn(UserId) -> bool + Send,
+    ) -> Result<Vec<(UserId, Arc<Conversation>, Seq)>> {
+        let found = read(self.store.additions_since(since, ADDITIONS_MAX)).await?;
+        // The last time counts: what lies before may have ended meanwhile.
+        let mut latest: BTreeMap<(ConversationId, UserId), Seq> = BTreeMap::new();
+        for addition in found.into_iter().filter(|addition| concern(addition.user)) {
+            let seq = latest
+                .entry((addition.conversation, addition.user))
+                .or_default();
+            *seq = addition.seq.max(*seq);
+        }
+        let mut ids: Vec<ConversationId> = latest.keys().map(|(id, _)| *id).collect();
+        ids.dedup();
+        let mut conversations = HashMap::new();
+        for ids in ids.chunks(ADDITIONS_READ_MAX) {
+            for conversation in read(self.store.conversations(ids)).await? {
+                conversations.insert(conversation.id, Arc::new(conversation));
+            }
+        }
+        let still_there = |((id, user), seq)| {
+            let conversation: &Arc<Conversation> = conversations.get(&id)?;
+            let there = conversation.participants.contains(&user);
+            there.then(|| (user, Arc::clone(conversation), seq))
+        };
+        Ok(latest.into_iter().filter_map(still_there).collect())
     }
 
     /// The user's place in this conversation, if they are a member now.

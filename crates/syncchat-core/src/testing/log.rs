@@ -6,11 +6,11 @@ use crate::command::CursorKind;
 use crate::limits::UNREAD_SCAN_MAX;
 use crate::model::{
     Account, Conversation, ConversationId, ConversationKind, FileId, Membership, Message,
-    MessageId, MessageKind, Seq, SeqSpans, StoredFile, UserId,
+    MessageId, MessageKind, Seq, SeqSpans, StoredFile, SystemEvent, Timestamp, UserId,
 };
 use crate::ports::store::{
-    Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors, LogEnd,
-    LogRange, NewConversation, RefreshToken,
+    Addition, Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors,
+    LogEnd, LogRange, NewConversation, RefreshToken,
 };
 
 #[derive(Default)]
@@ -94,6 +94,29 @@ impl State {
             Appended::Committed if end.last_seq != expected => Appended::Behind(end),
             other => other,
         }
+    }
+
+    pub(super) fn additions_since(&self, since: Timestamp, limit: usize) -> Vec<Addition> {
+        let first = ConversationId::first_of(since);
+        let new = self.logs.range(first..).take(limit).flat_map(|(&id, log)| {
+            let addition = move |&user: &UserId| Addition {
+                conversation: id,
+                user,
+                seq: 0,
+            };
+            log.conversation.participants.iter().map(addition)
+        });
+        let messages = self.logs.values().flat_map(|log| &log.messages);
+        let recent = messages.filter(|message| message.id >= MessageId::first_of(since));
+        let added = recent.filter_map(|message| match message.event {
+            Some(SystemEvent::Added { user, .. }) => Some(Addition {
+                conversation: message.conversation,
+                user,
+                seq: message.seq,
+            }),
+            _ => None,
+        });
+        new.chain(added.take(limit)).collect()
     }
 
     pub(super) fn any_member(&self, id: ConversationId) -> Option<UserId> {

@@ -16,9 +16,9 @@ use crate::model::{
     UserId,
 };
 use crate::ports::store::{
-    Append, Appended, Audience, ConversationChange, ConversationCursor, ConversationStore,
-    CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation, Store, StoreError,
-    StoreResult,
+    Addition, Append, Appended, Audience, ConversationChange, ConversationCursor,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation,
+    Store, StoreError, StoreResult,
 };
 
 /// Logs, accounts and tokens in memory, with fault dials.
@@ -320,6 +320,11 @@ impl ConversationStore for MemoryStore {
         let state = self.state.lock();
         let places = state.logs.values().filter_map(|log| log.membership(user));
         Ok(places.filter(|place| place.spans.is_open()).collect())
+    }
+
+    async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
+        self.reading().await?;
+        Ok(self.state.lock().additions_since(since, limit))
     }
 
     async fn memberships(

@@ -128,6 +128,8 @@ pub(super) fn after_takeover() -> Vec<Index> {
             doc! { "conversationId": 1, "deleted": 1, "seq": 1, "sender": 1, "type": 1 },
         )
         .only(doc! { "deleted": true }),
+        // Who was added lately. Few messages are in it.
+        index("messages", "type__id", doc! { "type": 1, "_id": 1 }).only(doc! { "type": "system" }),
     ]
 }
 

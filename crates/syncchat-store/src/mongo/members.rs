@@ -7,10 +7,13 @@ use mongodb::bson::{Document, doc};
 use serde::Deserialize;
 use syncchat_core::command::CursorKind;
 use syncchat_core::limits::UNREAD_SCAN_MAX;
-use syncchat_core::model::{ConversationId, Membership, MessageKind, Seq, UserId};
-use syncchat_core::ports::store::{Audience, CursorAdvance, Cursors, StoreResult};
+use syncchat_core::model::{
+    ConversationId, Membership, Message, MessageId, MessageKind, Seq, SystemEvent, Timestamp,
+    UserId,
+};
+use syncchat_core::ports::store::{Addition, Audience, CursorAdvance, Cursors, StoreResult};
 
-use super::documents::{HeadRecord, Id, MemberRecord, count, int, oids};
+use super::documents::{HeadRecord, Id, MemberRecord, MessageRecord, count, int, oids};
 use super::errors::{matched, store_error};
 use super::{MongoStore, conversations, query, union};
 use crate::limits::CALL_TIMEOUT;
@@ -69,6 +72,58 @@ async fn of_ids(
 ) -> StoreResult<Vec<MemberRecord>> {
     let filter = doc! { "conversationId": { "$in": ids }, "userId": user.oid() };
     query::all(&store.members, filter).await
+}
+
+#[derive(Deserialize)]
+struct NewConversation {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    participants: Vec<ObjectId>,
+}
+
+/// New conversations by their ids, and messages that add somebody by theirs: both have the second
+/// in front. The latter have an index of their own, `type__id`.
+pub(super) async fn additions_since(
+    store: &MongoStore,
+    since: Timestamp,
+    limit: usize,
+) -> StoreResult<Vec<Addition>> {
+    let limit = int(limit as u64);
+    let conversations = store.conversations.clone_with_type();
+    let new = query::sorted::<NewConversation>(
+        &conversations,
+        doc! { "_id": { "$gte": ConversationId::first_of(since).oid() } },
+        doc! { "_id": 1 },
+        limit,
+    );
+    let system = MessageKind::System.as_str();
+    let said = query::sorted::<MessageRecord>(
+        &store.messages,
+        doc! { "type": system, "_id": { "$gte": MessageId::first_of(since).oid() } },
+        doc! { "type": 1, "_id": 1 },
+        limit,
+    );
+    let (new, said) = futures_util::try_join!(new, said)?;
+    let mut additions = Vec::new();
+    for conversation in new {
+        let addition = |user: ObjectId| Addition {
+            conversation: ConversationId::from_bytes(conversation.id.bytes()),
+            user: UserId::from_bytes(user.bytes()),
+            seq: 0,
+        };
+        additions.extend(conversation.participants.into_iter().map(addition));
+    }
+    for record in said {
+        let message = Message::try_from(record)?;
+        if let Some(SystemEvent::Added { user, .. }) = message.event {
+            additions.push(Addition {
+                conversation: message.conversation,
+                user,
+                seq: message.seq,
+            });
+        }
+    }
+    Ok(additions)
 }
 
 // === Unread ===

@@ -35,8 +35,9 @@ use syncchat_core::model::{
     PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
-    AccountStore, AccountWrite, Append, Appended, Audience, ConversationCursor, ConversationStore,
-    CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange, NewConversation,
+    AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange,
+    NewConversation,
     RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
@@ -179,6 +180,14 @@ impl ConversationStore for MongoStore {
 
     async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
         call("memberships_of", members::of_user(self, user)).await
+    }
+
+    async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
+        call(
+            "additions_since",
+            members::additions_since(self, since, limit),
+        )
+        .await
     }
 
     async fn memberships(

@@ -3,10 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use syncchat_core::command::CursorKind;
 use syncchat_core::limits::UNREAD_SCAN_MAX;
-use syncchat_core::model::{ConversationId, Membership, Seq, UserId};
-use syncchat_core::ports::store::{CursorAdvance, Cursors};
+use syncchat_core::model::{
+    ConversationId, Membership, MessageId, Seq, SystemEvent, Timestamp, UserId,
+};
+use syncchat_core::ports::store::{Addition, CursorAdvance, Cursors};
 
-use super::rows::{int, spans};
+use super::rows::{MESSAGE_COLUMNS, int, message, spans};
 
 const MEMBERSHIP: &str =
     "SELECT m.conversation, m.user, m.spans, m.read_seq, m.delivered_seq, c.last_seq
@@ -46,6 +48,47 @@ pub(super) fn of_user_in(
         );
     }
     Ok(found)
+}
+
+/// Rows to look through. What a node of its own is never asked needs no index.
+const ADDITIONS_SCAN_MAX: i64 = 10_000;
+
+pub(super) fn additions_since(
+    connection: &Connection,
+    since: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<Addition>> {
+    let limit = int(limit as u64);
+    let mut new = connection.prepare(
+        "SELECT conversation, user FROM members WHERE conversation IN
+             (SELECT id FROM conversations WHERE id >= ?1 ORDER BY id LIMIT ?2)",
+    )?;
+    let first = ConversationId::first_of(since).bytes();
+    let new = new.query_map(params![first, limit], |row| {
+        Ok(Addition {
+            conversation: ConversationId::from_bytes(row.get(0)?),
+            user: UserId::from_bytes(row.get(1)?),
+            seq: 0,
+        })
+    })?;
+    let mut additions = new.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut said = connection.prepare(&format!(
+        "SELECT {MESSAGE_COLUMNS} FROM messages
+         WHERE rowid > (SELECT max(rowid) FROM messages) - ?1 AND kind = 'system' AND id >= ?2
+         LIMIT ?3"
+    ))?;
+    let first = MessageId::first_of(since).bytes();
+    for message in said.query_map(params![ADDITIONS_SCAN_MAX, first, limit], message)? {
+        let message = message?;
+        if let Some(SystemEvent::Added { user, .. }) = message.event {
+            additions.push(Addition {
+                conversation: message.conversation,
+                user,
+                seq: message.seq,
+            });
+        }
+    }
+    Ok(additions)
 }
 
 // === Unread ===

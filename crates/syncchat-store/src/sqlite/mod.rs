@@ -28,8 +28,9 @@ use syncchat_core::model::{
     PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
-    AccountStore, AccountWrite, Append, Appended, Audience, ConversationCursor, ConversationStore,
-    CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange, NewConversation,
+    AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange,
+    NewConversation,
     RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
@@ -188,6 +189,13 @@ impl ConversationStore for SqliteStore {
     async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
         self.read("memberships_of", move |c| members::of_user(c, user))
             .await
+    }
+
+    async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
+        self.read("additions_since", move |c| {
+            members::additions_since(c, since, limit)
+        })
+        .await
     }
 
     async fn memberships(

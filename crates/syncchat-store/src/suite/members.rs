@@ -1,8 +1,12 @@
 //! Members: what they may see, and how far they have come.
 
+use std::time::Duration;
+
 use syncchat_core::command::CursorKind;
-use syncchat_core::model::{ConversationId, Membership, Seq, SeqSpans, SystemEvent, UserId};
-use syncchat_core::ports::store::{Appended, CursorAdvance, Cursors, LogRange};
+use syncchat_core::model::{
+    ConversationId, Membership, Seq, SeqSpans, SystemEvent, Timestamp, UserId,
+};
+use syncchat_core::ports::store::{Addition, Appended, CursorAdvance, Cursors, LogRange};
 
 use super::{World, one, people, system, text};
 
@@ -27,6 +31,32 @@ impl World {
         assert_eq!(answers.len(), 1);
         answers.remove(0)
     }
+}
+
+/// Whoever became a member lately is found, by a new conversation or by a message.
+pub async fn additions_of_late_are_found(world: World) {
+    let [ann, bob, eve] = people();
+    let before = Timestamp::now();
+    let id = world.group(&[ann, bob]).await;
+    world.say(id, ann, "hello").await;
+    let added = SystemEvent::Added { by: ann, user: eve };
+    world.change(id, ann, added).await;
+    let left = SystemEvent::Left { user: bob };
+    world.change(id, bob, left).await;
+    let found = |since, limit| world.store.additions_since(since, limit);
+    let additions = found(before, 100).await.unwrap();
+    let has = |user, seq| {
+        additions.contains(&Addition {
+            conversation: id,
+            user,
+            seq,
+        })
+    };
+    assert!(has(ann, 0) && has(eve, 2), "{additions:?}");
+    let stranger = |a: &&Addition| a.conversation == id && ![ann, bob, eve].contains(&a.user);
+    assert_eq!(additions.iter().find(stranger), None);
+    let later = before.plus(Duration::from_secs(60));
+    assert!(found(later, 100).await.unwrap().is_empty());
 }
 
 fn advance(

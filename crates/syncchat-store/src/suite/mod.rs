@@ -58,6 +58,7 @@ macro_rules! behaviour_suite {
             log::edits_and_deletions,
             log::unknown_things_are_not_found,
             members::changes_come_with_their_message,
+            members::additions_of_late_are_found,
             members::who_comes_back_missed_what_was_said,
             members::a_removal_beats_a_message,
             members::cursors_never_fall,

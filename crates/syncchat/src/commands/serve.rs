@@ -171,7 +171,8 @@ async fn sweep_files(files: Arc<Files>, rest: Duration) {
     }
 }
 
-/// Sockets first, spread over `spread`; then requests under way; then what was accepted.
+/// Sockets first, spread over `spread`; then requests under way; then what was accepted; then a word
+/// to the other nodes.
 async fn drain(node: &Node, health: &Health, public: &Connections, spread: Duration) {
     health.enter(Phase::Draining);
     let had_sessions = node.engine.sessions() > 0;
@@ -202,4 +203,5 @@ async fn drain(node: &Node, health: &Health, public: &Connections, spread: Durat
     {
         tracing::error!("not everything accepted was committed in time");
     }
+    node.fleet.close().await;
 }

@@ -1,0 +1,238 @@
+//! The other nodes, as their beats show them: who can be heard, who cannot, and what of them may
+//! have been missed here.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, SILENCE};
+
+/// What a node says of itself, again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// Its name; a process that takes the place of a dead one bears the same.
+    pub(crate) node: String,
+    /// The number of its newest notice.
+    pub(crate) said: u64,
+    /// Changes whenever it could not say something to others.
+    pub(crate) losses: u64,
+}
+
+/// What a beat shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// Something it said may be lost.
+    pub(crate) doubt: bool,
+    /// It is to be asked for its notices after this one.
+    pub(crate) ask: Option<u64>,
+}
+
+/// The other processes of the fleet by their number.
+#[derive(Default)]
+pub(crate) struct Peers {
+    peers: HashMap<u64, Peer>,
+}
+
+struct Peer {
+    node: String,
+    heard_at: Instant,
+    silent: bool,
+    losses: u64,
+    /// Numbers of its newest notice in the last two beats: what lies before the older one was heard.
+    said: [u64; 2],
+    /// Notices after this one may have been missed.
+    missed: Option<u64>,
+    asked_at: Option<Instant>,
+}
+
+impl Peers {
+    /// A beat was heard.
+    pub(crate) fn beat(&mut self, process: u64, beat: Beat, now: Instant) -> Shown {
+        let Some(peer) = self.peers.get_mut(&process) else {
+            self.meet(process, beat, now);
+            return Shown::default();
+        };
+        let doubt = peer.silent || peer.losses != beat.losses;
+        if doubt {
+            peer.miss();
+        }
+        peer.silent = false;
+        peer.heard_at = now;
+        peer.losses = beat.losses;
+        peer.said = [peer.said[1], beat.said];
+        let ask = peer.missed.filter(|_| {
+            let waited = |at| now.saturating_duration_since(at) >= ASK_AGAIN;
+            peer.asked_at.is_none_or(waited)
+        });
+        if ask.is_some() {
+            peer.asked_at = Some(now);
+        }
+        Shown { doubt, ask }
+    }
+
+    /// Somebody new. Beyond [`PEERS_MAX`] nobody is watched that was not before.
+    fn meet(&mut self, process: u64, beat: Beat, now: Instant) {
+        // It takes the place of one that has gone without a word.
+        self.peers
+            .retain(|_, peer| peer.node != beat.node || !peer.is_silent(now));
+        if self.peers.len() < PEERS_MAX {
+            self.peers.insert(
+                process,
+                Peer {
+                    node: beat.node,
+                    heard_at: now,
+                    silent: false,
+                    losses: beat.losses,
+                    said: [beat.said; 2],
+                    missed: None,
+                    asked_at: None,
+                },
+            );
+        }
+    }
+
+    /// It ends, and has said all it had to say.
+    pub(crate) fn leave(&mut self, process: u64) {
+        self.peers.remove(&process);
+    }
+
+    /// It has told everything again that was asked for.
+    pub(crate) fn answered(&mut self, process: u64) {
+        if let Some(peer) = self.peers.get_mut(&process) {
+            peer.missed = None;
+            peer.asked_at = None;
+        }
+    }
+
+    /// This node was deaf for a while: anything of anybody may have been missed.
+    pub(crate) fn miss_all(&mut self) {
+        self.peers.values_mut().for_each(Peer::miss);
+    }
+
+    /// This node is deaf: that nobody is heard says nothing about them.
+    pub(crate) fn excuse_all(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.heard_at = now;
+        }
+    }
+
+    /// Looks at the clock. True if somebody has just fallen silent.
+    pub(crate) fn check(&mut self, now: Instant) -> bool {
+        self.peers
+            .retain(|_, peer| now.saturating_duration_since(peer.heard_at) < PEER_FORGOTTEN);
+        let mut news = false;
+        for peer in self.peers.values_mut() {
+            let silent = peer.is_silent(now);
+            news |= silent && !peer.silent;
+            peer.silent |= silent;
+        }
+        news
+    }
+
+    /// Whether somebody is not heard who may be alive.
+    pub(crate) fn any_silent(&self) -> bool {
+        self.peers.values().any(|peer| peer.silent)
+    }
+
+    /// Processes that are heard.
+    pub(crate) fn heard(&self) -> Vec<u64> {
+        let heard = self.peers.iter().filter(|(_, peer)| !peer.silent);
+        heard.map(|(process, _)| *process).collect()
+    }
+}
+
+impl Peer {
+    fn is_silent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard_at) > SILENCE
+    }
+
+    fn miss(&mut self) {
+        // What it said just before it was last heard may have been on its way still.
+        let since = self.said[0];
+        self.missed = Some(self.missed.map_or(since, |missed| missed.min(since)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn beat(node: &str, said: u64, losses: u64) -> Beat {
+        Beat {
+            node: node.into(),
+            said,
+            losses,
+        }
+    }
+
+    struct Clock(Instant);
+
+    impl Clock {
+        fn at(&self, millis: u64) -> Instant {
+            self.0 + Duration::from_millis(millis)
+        }
+    }
+
+    #[test]
+    fn who_falls_silent_is_noticed_and_asked_for_what_was_missed() {
+        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        for (i, said) in [5, 7, 9].into_iter().enumerate() {
+            let shown = peers.beat(1, beat("a", said, 0), clock.at(i as u64 * 400));
+            assert_eq!(shown, Shown::default());
+        }
+        assert!(!peers.check(clock.at(1_500)) && !peers.any_silent());
+        assert!(peers.check(clock.at(1_900)), "news");
+        assert!(!peers.check(clock.at(2_000)) && peers.any_silent(), "once");
+        let shown = peers.beat(1, beat("a", 20, 0), clock.at(2_400));
+        assert!(shown.doubt && !peers.any_silent());
+        assert_eq!(shown.ask, Some(7), "what the last beat but one had told");
+        let shown = peers.beat(1, beat("a", 20, 0), clock.at(2_800));
+        assert_eq!(shown, Shown::default(), "it may be answering");
+        let shown = peers.beat(1, beat("a", 20, 0), clock.at(3_500));
+        assert_eq!(shown.ask, Some(7), "no answer came");
+        peers.answered(1);
+        let shown = peers.beat(1, beat("a", 20, 0), clock.at(4_600));
+        assert_eq!(shown, Shown::default());
+    }
+
+    #[test]
+    fn who_could_not_say_something_says_so() {
+        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        peers.beat(1, beat("a", 5, 0), clock.at(0));
+        let shown = peers.beat(1, beat("a", 6, 1), clock.at(400));
+        assert_eq!((shown.doubt, shown.ask), (true, Some(5)));
+        assert!(!peers.beat(1, beat("a", 6, 1), clock.at(800)).doubt);
+    }
+
+    #[test]
+    fn own_deafness_is_no_ones_silence_and_everyone_is_asked() {
+        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        peers.beat(1, beat("a", 5, 0), clock.at(0));
+        peers.excuse_all(clock.at(5_000));
+        assert!(!peers.check(clock.at(5_900)));
+        peers.miss_all();
+        assert_eq!(peers.beat(1, beat("a", 8, 0), clock.at(5_950)).ask, Some(5));
+    }
+
+    #[test]
+    fn the_dead_are_not_waited_for_once_they_are_replaced_or_long_gone() {
+        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        peers.beat(1, beat("a", 5, 0), clock.at(0));
+        peers.beat(2, beat("b", 5, 0), clock.at(0));
+        peers.beat(3, beat("a", 0, 0), clock.at(500));
+        assert_eq!(
+            peers.peers.len(),
+            3,
+            "the first a is alive as far as is known"
+        );
+        peers.check(clock.at(1_600));
+        peers.beat(4, beat("b", 0, 0), clock.at(1_600));
+        assert!(!peers.peers.contains_key(&2), "its place is taken");
+        peers.leave(3);
+        peers.leave(4);
+        assert!(peers.any_silent());
+        peers.check(clock.at(PEER_FORGOTTEN.as_millis() as u64));
+        assert!(!peers.any_silent() && peers.heard().is_empty());
+    }
+}
