@@ -23,8 +23,8 @@ pub(crate) struct Feed {
     mailboxes: Vec<Arc<Mailbox>>,
     hub: Arc<Hub>,
     additions: Arc<Additions>,
-    /// When the newest that is known of each person's presence was said.
-    presence: Mutex<HashMap<UserId, Timestamp>>,
+    /// When the newest was said that a person here was told of another's presence.
+    presence: Mutex<HashMap<(UserId, UserId), Timestamp>>,
     gateway: Weak<Gateway>,
 }
 
@@ -67,17 +67,20 @@ impl Feed {
         }
     }
 
-    /// Whether nothing newer is known of a person's presence: what is told again, because it was
-    /// missed, may be older than what was heard meanwhile. Beyond [`PRESENCE_TIMES_MAX`] people all
-    /// is forgotten, and believed.
-    fn is_newest(&self, user: UserId, at: Timestamp) -> bool {
-        let mut newest = self.presence.lock();
-        if newest.len() >= PRESENCE_TIMES_MAX && !newest.contains_key(&user) {
-            newest.clear();
+    /// Whether a person was not told this of another's presence yet, nor anything later: what is told
+    /// again, because it may have been missed, may be older than what was heard meanwhile. Beyond
+    /// [`PRESENCE_TIMES_MAX`] all is forgotten, and believed.
+    fn is_news(&self, watcher: UserId, user: UserId, at: Timestamp) -> bool {
+        let mut told = self.presence.lock();
+        let known = told.get(&(watcher, user)).copied();
+        if told.len() >= PRESENCE_TIMES_MAX && known.is_none() {
+            told.clear();
         }
-        let known = newest.entry(user).or_insert(at);
-        *known = at.max(*known);
-        *known == at
+        let news = known.is_none_or(|known| at > known);
+        if news {
+            told.insert((watcher, user), at);
+        }
+        news
     }
 
     /// While other nodes cannot be heard, the heads of all conversations are compared, and
@@ -129,16 +132,13 @@ impl FleetListener for Feed {
                 status,
                 last_seen,
             } => {
-                if !self.is_newest(*user, *last_seen) {
-                    return;
-                }
                 let readers: Vec<_> = self
                     .hub
                     .sockets_of(*watcher)
                     .into_iter()
                     .map(Reader)
                     .collect();
-                if !readers.is_empty() {
+                if !readers.is_empty() && self.is_news(*watcher, *user, *last_seen) {
                     let frame = frames::presence(*user, *status, *last_seen);
                     let missed = tell_if_possible(readers.iter(), &frame);
                     metrics::ephemeral_dropped("presence", missed);

@@ -61,7 +61,7 @@ pub(crate) const PRESENCE_WATCHERS_MAX: usize = 500;
 pub(crate) const PRESENCE_LANES: usize = 8;
 /// Changes that wait in one lane before those in it are no longer told to others, only noted.
 pub(crate) const PRESENCE_TOLD_MAX: usize = 500;
-/// People of whom is remembered when their presence last changed.
+/// People of whom is remembered when another one here was last told of their presence.
 pub(crate) const PRESENCE_TIMES_MAX: usize = 50_000;
 /// How often the fleet is asked for people whose node died.
 pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 //! have been missed here.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, SILENCE};
 
@@ -11,6 +11,8 @@ use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, SILENCE};
 pub(crate) struct Beat {
     /// Its name; a process that takes the place of a dead one bears the same.
     pub(crate) node: String,
+    /// How long it has been there.
+    pub(crate) age: Duration,
     /// The number of its newest notice.
     pub(crate) said: u64,
     /// Changes whenever it could not say something to others.
@@ -27,8 +29,9 @@ pub(crate) struct Shown {
 }
 
 /// The other processes of the fleet by their number.
-#[derive(Default)]
 pub(crate) struct Peers {
+    /// When this node began to listen.
+    began: Instant,
     peers: HashMap<u64, Peer>,
 }
 
@@ -45,10 +48,20 @@ struct Peer {
 }
 
 impl Peers {
+    /// Nobody is known yet.
+    pub(crate) fn new(now: Instant) -> Peers {
+        Peers {
+            began: now,
+            peers: HashMap::new(),
+        }
+    }
+
     /// A beat was heard.
     pub(crate) fn beat(&mut self, process: u64, beat: Beat, now: Instant) -> Shown {
+        if !self.peers.contains_key(&process) {
+            self.meet(process, &beat, now);
+        }
         let Some(peer) = self.peers.get_mut(&process) else {
-            self.meet(process, beat, now);
             return Shown::default();
         };
         let doubt = peer.silent || peer.losses != beat.losses;
@@ -70,19 +83,22 @@ impl Peers {
     }
 
     /// Somebody new. Beyond [`PEERS_MAX`] nobody is watched that was not before.
-    fn meet(&mut self, process: u64, beat: Beat, now: Instant) {
+    fn meet(&mut self, process: u64, beat: &Beat, now: Instant) {
         // It takes the place of one that has gone without a word.
         self.peers
             .retain(|_, peer| peer.node != beat.node || !peer.is_silent(now));
+        // One that began after us may have said something before it could be heard.
+        let younger = beat.age < now.saturating_duration_since(self.began);
+        let before = if younger { 0 } else { beat.said };
         if self.peers.len() < PEERS_MAX {
             self.peers.insert(
                 process,
                 Peer {
-                    node: beat.node,
+                    node: beat.node.clone(),
                     heard_at: now,
-                    silent: false,
-                    losses: beat.losses,
-                    said: [beat.said; 2],
+                    silent: younger && beat.said > 0,
+                    losses: if younger { 0 } else { beat.losses },
+                    said: [before; 2],
                     missed: None,
                     asked_at: None,
                 },
@@ -158,15 +174,22 @@ mod tests {
 
     use super::*;
 
+    /// From one that has been there for longer than anybody.
     fn beat(node: &str, said: u64, losses: u64) -> Beat {
         Beat {
             node: node.into(),
+            age: Duration::from_secs(3_600),
             said,
             losses,
         }
     }
 
     struct Clock(Instant);
+
+    fn fleet() -> (Peers, Clock) {
+        let now = Instant::now();
+        (Peers::new(now), Clock(now))
+    }
 
     impl Clock {
         fn at(&self, millis: u64) -> Instant {
@@ -176,7 +199,7 @@ mod tests {
 
     #[test]
     fn who_falls_silent_is_noticed_and_asked_for_what_was_missed() {
-        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        let (mut peers, clock) = fleet();
         for (i, said) in [5, 7, 9].into_iter().enumerate() {
             let shown = peers.beat(1, beat("a", said, 0), clock.at(i as u64 * 400));
             assert_eq!(shown, Shown::default());
@@ -198,7 +221,7 @@ mod tests {
 
     #[test]
     fn who_could_not_say_something_says_so() {
-        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        let (mut peers, clock) = fleet();
         peers.beat(1, beat("a", 5, 0), clock.at(0));
         let shown = peers.beat(1, beat("a", 6, 1), clock.at(400));
         assert_eq!((shown.doubt, shown.ask), (true, Some(5)));
@@ -206,8 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_new_is_asked_for_what_it_said_before_it_was_heard() {
+        let (mut peers, clock) = fleet();
+        let age = Duration::from_millis(300);
+        let new = |said, losses| Beat {
+            age,
+            ..beat("a", said, losses)
+        };
+        let shown = peers.beat(1, new(2, 0), clock.at(5_000));
+        assert_eq!((shown.doubt, shown.ask), (true, Some(0)));
+        assert!(peers.beat(2, new(0, 1), clock.at(5_000)).doubt);
+        let nothing = peers.beat(3, new(0, 0), clock.at(5_000));
+        assert_eq!(nothing, Shown::default());
+    }
+
+    #[test]
     fn own_deafness_is_no_ones_silence_and_everyone_is_asked() {
-        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        let (mut peers, clock) = fleet();
         peers.beat(1, beat("a", 5, 0), clock.at(0));
         peers.excuse_all(clock.at(5_000));
         assert!(!peers.check(clock.at(5_900)));
@@ -217,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_dead_are_not_waited_for_once_they_are_replaced_or_long_gone() {
-        let (mut peers, clock) = (Peers::default(), Clock(Instant::now()));
+        let (mut peers, clock) = fleet();
         peers.beat(1, beat("a", 5, 0), clock.at(0));
         peers.beat(2, beat("b", 5, 0), clock.at(0));
         peers.beat(3, beat("a", 0, 0), clock.at(500));

@@ -32,6 +32,7 @@ use crate::metrics;
 pub(crate) struct Pulse {
     link: Arc<Link>,
     node: String,
+    began: Instant,
     notices: Arc<Notices>,
     listener: Arc<OnceLock<Arc<dyn FleetListener>>>,
     state: Mutex<State>,
@@ -63,10 +64,11 @@ impl Pulse {
         let pulse = Arc::new(Pulse {
             link,
             node: node.to_owned(),
+            began: Instant::now(),
             notices,
             listener,
             state: Mutex::new(State {
-                peers: Peers::default(),
+                peers: Peers::new(Instant::now()),
                 heard_at: HashMap::new(),
                 since: Instant::now(),
             }),
@@ -186,6 +188,7 @@ impl Pulse {
             }
             let beat = Signal::Beat(Beat {
                 node: self.node.clone(),
+                age: self.began.elapsed(),
                 said: self.notices.said(),
                 losses: self.link.losses(),
             });

@@ -2,6 +2,8 @@
 //! named fields, by the rules of [`crate::envelope`]. A signal that a release does not know is
 //! passed over.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -36,7 +38,12 @@ pub(crate) fn encode(process: u64, signal: &Signal) -> Result<Vec<u8>, rmp_serde
     let wire = Wire {
         process,
         signal: match signal.clone() {
-            Signal::Beat(Beat { node, said, losses }) => WireSignal::Beat { node, said, losses },
+            Signal::Beat(beat) => WireSignal::Beat {
+                node: beat.node,
+                age: u64::try_from(beat.age.as_millis()).unwrap_or(u64::MAX),
+                said: beat.said,
+                losses: beat.losses,
+            },
             Signal::Bye => WireSignal::Bye {},
             Signal::Missed { after } => WireSignal::Missed { after },
             Signal::Again { events, last } => WireSignal::Again {
@@ -56,7 +63,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(u64, Signal)> {
     };
     let Wire { process, signal } = rmp_serde::from_slice(body).ok()?;
     let signal = match signal {
-        WireSignal::Beat { node, said, losses } => Signal::Beat(Beat { node, said, losses }),
+        WireSignal::Beat {
+            node,
+            age,
+            said,
+            losses,
+        } => Signal::Beat(Beat {
+            node,
+            age: Duration::from_millis(age),
+            said,
+            losses,
+        }),
         WireSignal::Bye {} => Signal::Bye,
         WireSignal::Missed { after } => Signal::Missed { after },
         WireSignal::Again { events, last } => Signal::Again {
@@ -80,6 +97,9 @@ enum WireSignal {
     #[serde(rename = "b")]
     Beat {
         node: String,
+        /// Milliseconds.
+        #[serde(default = "very_old")]
+        age: u64,
         #[serde(default)]
         said: u64,
         #[serde(default)]
@@ -93,6 +113,11 @@ enum WireSignal {
     Again { events: Vec<ByteBuf>, last: bool },
 }
 
+/// One that does not say how long it has been there is taken for one that was heard all along.
+fn very_old() -> u64 {
+    u64::MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +127,7 @@ mod tests {
         for signal in [
             Signal::Beat(Beat {
                 node: "n1".into(),
+                age: Duration::from_millis(1_500),
                 said: 7,
                 losses: 1,
             }),
@@ -145,6 +171,7 @@ mod tests {
         bytes.extend(rmp_serde::to_vec_named(&later).expect("encodes"));
         let beat = Beat {
             node: "n2".into(),
+            age: Duration::from_millis(u64::MAX),
             said: 0,
             losses: 0,
         };
