@@ -36,9 +36,8 @@ use syncchat_core::model::{
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
-    ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore, LogRange,
-    NewConversation,
-    RefreshToken, Rotation, Store, StoreError, StoreResult,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
+    LogRange, NewConversation, RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
 use self::documents::{
