@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "its result goes to standard output")]
 
 mod clock;
+mod compare;
 mod control;
 mod mark;
 mod measure;
@@ -44,6 +45,20 @@ struct Cli {
 enum Command {
     /// Makes a run and prints its result. Exits with 1 if a limit was not kept.
     Run(Box<RunOptions>),
+    /// Makes the same runs against several servers, in turn, and prints a table of medians.
+    Compare {
+        /// What is compared, a TOML file; see loadtest/compare. Run it in the repository's root.
+        comparison: PathBuf,
+        /// Runs of each server.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Only this scenario, by its file's name without the end.
+        #[arg(long)]
+        only: Option<String>,
+        /// Writes all values there.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Joins a run that is being made elsewhere.
     Join {
         /// The coordinator: HOST:PORT, as it was given with --listen.
@@ -174,6 +189,16 @@ fn main() -> Result<ExitCode, Failure> {
     match Cli::parse().command {
         Command::Join { coordinator } => {
             worker::join(&coordinator)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Compare {
+            comparison,
+            rounds,
+            only,
+            json,
+        } => {
+            let table = compare::compare(&comparison, rounds, only.as_deref(), json.as_deref())?;
+            println!("{table}");
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(options) => {
