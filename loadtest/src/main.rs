@@ -13,6 +13,7 @@ mod measure;
 mod outcome;
 mod plan;
 mod progress;
+mod report;
 mod run;
 mod scenario;
 mod setup;
@@ -113,6 +114,9 @@ struct RunOptions {
     /// Writes the result there; to standard output if absent.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Writes a report to read there: one HTML file.
+    #[arg(long)]
+    html: Option<PathBuf>,
     /// Shows no progress.
     #[arg(long)]
     quiet: bool,
@@ -207,6 +211,9 @@ fn main() -> Result<ExitCode, Failure> {
             match &options.json {
                 Some(path) => std::fs::write(path, json + "\n")?,
                 None => println!("{json}"),
+            }
+            if let Some(path) = &options.html {
+                std::fs::write(path, report::html(&outcome))?;
             }
             Ok(ExitCode::from(u8::from(!outcome.passed)))
         }
