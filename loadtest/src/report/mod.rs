@@ -78,7 +78,7 @@ fn tiles(outcome: &Outcome) -> String {
     let faults = outcome.lost + counts.doubled + counts.misplaced;
     let talks = counts.delivered > 0;
     let mut tiles: Vec<(&str, Option<String>, String)> = Vec::new();
-    let ms = |value: Option<f64>| value.map(|value| format!("{} ms", short(value)));
+    let ms = |value: Option<f64>| value.map(duration);
     if talks {
         tiles.push((
             "lost, doubled, misplaced",
@@ -248,6 +248,13 @@ fn plots(outcome: &Outcome) -> String {
         false,
     ));
     out.push_str(&over_time(
+        "Let in",
+        "Sockets that came through the door, each second: the first time or again.",
+        "a second",
+        vec![("let in", line(&|s| Some(s.sums.counts.connects as f64)))],
+        false,
+    ));
+    out.push_str(&over_time(
         "CPU",
         "Of one core. A generator near 100 % would be what is measured.",
         "%",
@@ -411,6 +418,14 @@ fn counts(outcome: &Outcome) -> String {
         outcome.scenario.run.seed,
     );
     out
+}
+
+/// Milliseconds, or seconds where they are many.
+fn duration(ms: f64) -> String {
+    match ms {
+        long if long >= 1000.0 => format!("{:.1} s", long / 1000.0),
+        _ => format!("{} ms", short(ms)),
+    }
 }
 
 fn percent(share: Option<f64>) -> String {

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 12.0;
+const TOP: f64 = 24.0;
 const BOTTOM: f64 = 34.0;
 
 /// One plot.
@@ -154,11 +154,11 @@ impl Plot<'_> {
         let _ = write!(
             out,
             "<text class=\"x label\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\
-             <text class=\"unit\" x=\"2\" y=\"{:.1}\">{}</text>",
+             <text x=\"0\" y=\"{:.1}\">{}</text>",
             (LEFT + WIDTH - RIGHT) / 2.0,
             HEIGHT - 3.0,
             self.x.label,
-            TOP - 1.0,
+            TOP - 13.0,
             self.unit
         );
         for (at, name) in &self.marks {
