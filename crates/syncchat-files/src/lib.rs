@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod s3;
 
 mod headers;
+mod presign;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,11 +9,8 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{BackoffConfig, ClientOptions, ObjectStoreExt as _, PutPayload, RetryConfig};
 use syncchat_core::model::{FileId, StoredFile, Timestamp};
 use syncchat_core::ports::files::{FileLink, FileStorage, StorageError, StorageResult};
@@ -21,6 +18,7 @@ use syncchat_core::ports::files::{FileLink, FileStorage, StorageError, StorageRe
 use crate::OpenError;
 use crate::headers::disposition;
 use crate::limits::{S3_CONNECT_TIMEOUT, S3_REQUEST_TIMEOUT, S3_RETRIES_MAX};
+use crate::presign::Presign;
 
 /// Which bucket, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,7 +94,7 @@ impl Bucket {
     /// Where a browser is led, as a content security policy names it.
     pub fn origin(&self) -> String {
         let endpoint = self.public_endpoint.as_ref().or(self.endpoint.as_ref());
-        let region = self.region.as_deref().unwrap_or(REGION_DEFAULT);
+        let region = self.region();
         match endpoint {
             Some(endpoint) => endpoint.clone(),
             None if self.virtual_hosted => {
@@ -106,10 +104,15 @@ impl Bucket {
         }
     }
 
-    fn client(&self, endpoint: Option<&String>, keys: Option<&S3Keys>) -> AmazonS3Builder {
+    fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(REGION_DEFAULT)
+    }
+
+    fn client(&self, keys: Option<&S3Keys>) -> AmazonS3Builder {
+        let endpoint = self.endpoint.as_ref();
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&self.name)
-            .with_region(self.region.as_deref().unwrap_or(REGION_DEFAULT))
+            .with_region(self.region())
             .with_virtual_hosted_style_request(self.virtual_hosted)
             .with_retry(RetryConfig {
                 backoff: BackoffConfig {
@@ -159,8 +162,6 @@ fn endpoint(text: &str) -> Result<String, OpenError> {
 pub struct S3 {
     bucket: Bucket,
     client: AmazonS3,
-    /// Signs links for clients.
-    signer: AmazonS3,
 }
 
 impl S3 {
@@ -171,17 +172,13 @@ impl S3 {
     pub fn open(bucket: &Bucket, keys: Option<S3Keys>) -> Result<S3, OpenError> {
         // If a provider is there already, it is this one: the program has no other.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let build = |endpoint: Option<&String>| {
-            bucket
-                .client(endpoint, keys.as_ref())
-                .build()
-                .map_err(|error| OpenError::S3(error.to_string()))
-        };
-        let public = bucket.public_endpoint.as_ref().or(bucket.endpoint.as_ref());
+        let client = bucket
+            .client(keys.as_ref())
+            .build()
+            .map_err(|error| OpenError::S3(error.to_string()))?;
         Ok(S3 {
-            client: build(bucket.endpoint.as_ref())?,
-            signer: build(public)?,
             bucket: bucket.clone(),
+            client,
         })
     }
 
@@ -194,18 +191,41 @@ impl S3 {
         Path::from_iter(prefix.chain([name]))
     }
 
+    /// A link to the bytes of a file.
     async fn sign(
         &self,
-        method: Method,
+        method: &str,
         id: FileId,
         span: Duration,
-        options: &SignedUrlOptions,
-    ) -> StorageResult<(String, Timestamp)> {
-        let expires_at = Timestamp::now().plus(span);
+        headers: &[(&str, &str)],
+        query: &[(&str, &str)],
+    ) -> StorageResult<FileLink> {
+        let credentials = self.client.credentials().get_credential().await;
+        let credentials = credentials.map_err(storage_error)?;
+        let at = Timestamp::now();
         let key = self.key(&id.to_string());
-        let signed = self.signer.signed_url_opts(method, &key, span, options);
-        let url = signed.await.map_err(storage_error)?;
-        Ok((url.into(), expires_at))
+        let path = match self.bucket.virtual_hosted {
+            true => format!("/{key}"),
+            false => format!("/{}/{key}", self.bucket.name),
+        };
+        let presign = Presign {
+            method,
+            origin: &self.bucket.origin(),
+            path: &path,
+            region: self.bucket.region(),
+            key_id: &credentials.key_id,
+            secret: &credentials.secret_key,
+            token: credentials.token.as_deref(),
+            at,
+            span,
+            headers,
+            query,
+        };
+        Ok(FileLink {
+            url: presign.url(),
+            headers: Vec::new(),
+            expires_at: at.plus(span),
+        })
     }
 }
 
@@ -226,40 +246,30 @@ fn storage_error(error: object_store::Error) -> StorageError {
 #[async_trait]
 impl FileStorage for S3 {
     async fn upload_link(&self, file: &StoredFile, span: Duration) -> StorageResult<FileLink> {
-        let content_type = HeaderValue::from_str(&file.content_type)
-            .map_err(|error| StorageError(error.to_string()))?;
-        let options = SignedUrlOptions::new()
-            .with_signed_header(CONTENT_LENGTH, file.size.into())
-            .with_signed_header(CONTENT_TYPE, content_type)
-            .with_signed_header(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        let signed = self.sign(Method::PUT, file.id, span, &options);
-        let (url, expires_at) = signed.await?;
+        let size = file.size.to_string();
+        let signed = [
+            ("content-length", size.as_str()),
+            ("content-type", file.content_type.as_str()),
+            ("if-none-match", "*"),
+        ];
+        let link = self.sign("PUT", file.id, span, &signed, &[]).await?;
         Ok(FileLink {
-            url,
             // Every client sends the length of its own accord; a browser lets nobody set it.
             headers: vec![
                 ("Content-Type".into(), file.content_type.clone()),
                 ("If-None-Match".into(), "*".into()),
             ],
-            expires_at,
+            ..link
         })
     }
 
     async fn download_link(&self, file: &StoredFile, span: Duration) -> StorageResult<FileLink> {
-        let options = SignedUrlOptions::new().with_query([
-            ("response-content-type", file.content_type.clone()),
-            (
-                "response-content-disposition",
-                disposition(&file.name, &file.content_type),
-            ),
-        ]);
-        let signed = self.sign(Method::GET, file.id, span, &options);
-        let (url, expires_at) = signed.await?;
-        Ok(FileLink {
-            url,
-            headers: Vec::new(),
-            expires_at,
-        })
+        let disposition = disposition(&file.name, &file.content_type);
+        let query = [
+            ("response-content-type", file.content_type.as_str()),
+            ("response-content-disposition", disposition.as_str()),
+        ];
+        self.sign("GET", file.id, span, &[], &query).await
     }
 
     async fn size(&self, id: FileId) -> StorageResult<Option<u64>> {

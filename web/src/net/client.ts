@@ -8,7 +8,7 @@ import { createChatStore, type ChatStore } from '../state/store';
 import * as store from '../state/store';
 import { backoff, sleep } from './backoff';
 import type { Database } from './database';
-import { upload } from './files';
+import { Files } from './files';
 import { LOG_KEPT, LOG_MAX, RECONNECT_FIRST_MS, RECONNECT_MAX_MS, TYPING_LASTS_MS } from './limits';
 import { Marks } from './marks';
 import { Outbox } from './outbox';
@@ -38,6 +38,7 @@ export interface Written {
 
 export class Chat {
   readonly store: ChatStore;
+  readonly files: Files;
   readonly #rest: Rest;
   readonly #session: Session;
   readonly #database: Database;
@@ -61,6 +62,7 @@ export class Chat {
       // Who is there, and who types, is not known any more.
       onDown: () => this.store.setState({ connection: 'away', presence: {}, typing: {} }),
     });
+    this.files = new Files(rest);
     this.#sync = new Sync(this.store, this.#connection, rest);
     this.#marks = new Marks(this.store, this.#connection);
     this.#outbox = new Outbox(database, tabs, me.id, {
@@ -91,6 +93,7 @@ export class Chat {
     this.#connection.close();
     this.#outbox.close();
     this.#marks.close();
+    this.files.close();
     for (const end of this.#ends) end();
   }
 
@@ -198,18 +201,6 @@ export class Chat {
   async removeMember(id: string, userId: string): Promise<void> {
     await this.#rest.removeMember(id, userId);
     if (userId === this.store.getState().me.id) this.store.setState(store.conversationGone(id));
-  }
-
-  async attach(
-    file: File,
-    progress: (share: number) => void,
-    signal: AbortSignal,
-  ): Promise<Attachment> {
-    return upload(this.#rest, file, progress, signal);
-  }
-
-  async file(id: string): Promise<Blob> {
-    return this.#rest.file(id);
   }
 
   // === what the server says ===

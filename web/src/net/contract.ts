@@ -20,6 +20,8 @@ export type {
   ErrorAnswer,
   ErrorBody,
   ErrorCode,
+  FileAnswer,
+  LinkAnswer,
   Login,
   Message,
   MessagesAnswer,
@@ -31,11 +33,6 @@ export type {
   UserAnswer,
   UsersAnswer,
 } from './openapi';
-
-export interface NewFile {
-  fileId: string;
-  upload: { method: string; url: string; headers: Record<string, string>; expiresAt: string };
-}
 
 // === the socket ===
 

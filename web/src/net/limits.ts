@@ -47,6 +47,15 @@ export const SEND_RETRY_MAX_MS = 10_000;
 /** A server that asks to wait longer than this is not waited for: the message is shown as failed. */
 export const SEND_WAIT_MAX_MS = 5_000;
 
+/** A link to a file is used again for this long after it was asked for; the server's are longer. */
+export const LINK_KEPT_MS = 120_000;
+/** Links kept. */
+export const LINKS_MAX = 500;
+/** Pictures that were uploaded here and are kept to be shown. */
+export const PREVIEWS_MAX = 20;
+/** How long a picture has to be on the screen before it is asked for: not while one scrolls by. */
+export const PICTURE_DELAY_MS = 120;
+
 /** Cursors are told at most this often for a conversation. */
 export const MARK_EVERY_MS = 250;
 /** `typing` is repeated this often while somebody types; the server lets it end after 6 s. */

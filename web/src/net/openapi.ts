@@ -164,6 +164,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Announces a file; the answer says where to put its bytes. Then messages can show it. */
+        post: operations["post_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/files/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Leads to a file, for members of a conversation that shows it. */
+        get: operations["get_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/files/{id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same link in the body, for pages: a script is not told where a redirect leads. */
+        get: operations["get_file_link"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{id}": {
         parameters: {
             query?: never;
@@ -339,8 +390,30 @@ export interface components {
          * @enum {string}
          */
         ErrorCode: "unauthorized" | "token_expired" | "forbidden" | "not_found" | "invalid" | "too_large" | "rate_limited" | "conflict" | "unavailable" | "internal";
+        /** @description A file that may be uploaded now. */
+        FileAnswer: {
+            /** @description For the `attachments` of a message. */
+            fileId: components["schemas"]["Id"];
+            /** @description Where its bytes go, as the body of one request. */
+            upload: components["schemas"]["Upload"];
+        };
         /** @description 24 hex digits */
         Id: string;
+        /** @description An address that needs no token. */
+        Link: {
+            /** @description Until when the address is good. */
+            expiresAt: components["schemas"]["Time"];
+            /**
+             * Format: uri
+             * @description Where from.
+             */
+            url: string;
+        };
+        /** @description Where a file can be got for a while. */
+        LinkAnswer: {
+            /** @description The link. */
+            link: components["schemas"]["Link"];
+        };
         /** @description `POST /api/auth/login`. */
         Login: {
             /** @description A username or an e-mail address. */
@@ -418,6 +491,18 @@ export interface components {
             title?: string | null;
             /** @description `private` or `group`. */
             type: components["schemas"]["ConversationType"];
+        };
+        /** @description `POST /api/files`. */
+        NewFile: {
+            /** @description A MIME type; `application/octet-stream` if left out. */
+            contentType?: string;
+            /** @description 1 to 255 bytes of UTF-8. Shown to people; never used as a path. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Bytes, exactly.
+             */
+            size: number;
         };
         /** @description `PATCH /api/conversations/{id}`. */
         PatchConversation: {
@@ -530,6 +615,22 @@ export interface components {
          * @description RFC 3339, UTC, with milliseconds
          */
         Time: string;
+        /** @description How to upload a file. */
+        Upload: {
+            /** @description Until when the address is good. */
+            expiresAt: components["schemas"]["Time"];
+            /** @description Headers that must be sent, as they are. */
+            headers: {
+                [key: string]: string;
+            };
+            /** @description Always `PUT`. */
+            method: string;
+            /**
+             * Format: uri
+             * @description Where to.
+             */
+            url: string;
+        };
         /** @description A person as others see them; to themselves, also with their e-mail address. */
         User: {
             /** @description Address of a picture, if there is one. */
@@ -572,7 +673,10 @@ export type ConversationsAnswer = components['schemas']['ConversationsAnswer'];
 export type ErrorAnswer = components['schemas']['ErrorAnswer'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type ErrorCode = components['schemas']['ErrorCode'];
+export type FileAnswer = components['schemas']['FileAnswer'];
 export type Id = components['schemas']['Id'];
+export type Link = components['schemas']['Link'];
+export type LinkAnswer = components['schemas']['LinkAnswer'];
 export type Login = components['schemas']['Login'];
 export type Message = components['schemas']['Message'];
 export type MessageAnswer = components['schemas']['MessageAnswer'];
@@ -580,6 +684,7 @@ export type MessageStatus = components['schemas']['MessageStatus'];
 export type MessageType = components['schemas']['MessageType'];
 export type MessagesAnswer = components['schemas']['MessagesAnswer'];
 export type NewConversation = components['schemas']['NewConversation'];
+export type NewFile = components['schemas']['NewFile'];
 export type PatchConversation = components['schemas']['PatchConversation'];
 export type PatchMessage = components['schemas']['PatchMessage'];
 export type PatchProfile = components['schemas']['PatchProfile'];
@@ -593,6 +698,7 @@ export type SharedConversation = components['schemas']['SharedConversation'];
 export type SystemEvent = components['schemas']['SystemEvent'];
 export type SystemEventKind = components['schemas']['SystemEventKind'];
 export type Time = components['schemas']['Time'];
+export type Upload = components['schemas']['Upload'];
 export type User = components['schemas']['User'];
 export type UserAnswer = components['schemas']['UserAnswer'];
 export type UsersAnswer = components['schemas']['UsersAnswer'];
@@ -1828,6 +1934,247 @@ export interface operations {
             };
             /** @description it contradicts what is stored: fields names where */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description too many requests */
+            429: {
+                headers: {
+                    /** @description seconds until a new try may succeed */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description a defect of the server's */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description a dependency did not answer in time; may be tried again */
+            503: {
+                headers: {
+                    /** @description seconds until a new try may succeed */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    post_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFile"];
+            };
+        };
+        responses: {
+            /** @description where the bytes go */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileAnswer"];
+                };
+            };
+            /** @description malformed, or a field breaks a rule: fields names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description no access token, or none that is good */
+            401: {
+                headers: {
+                    /** @description always Bearer */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body is over 1 MiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body is not declared as JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description too many requests */
+            429: {
+                headers: {
+                    /** @description seconds until a new try may succeed */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description a defect of the server's */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description a dependency did not answer in time; may be tried again */
+            503: {
+                headers: {
+                    /** @description seconds until a new try may succeed */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the file */
+                id: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a link that is good for some minutes */
+            302: {
+                headers: {
+                    /** @description where the file is */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description no access token, or none that is good */
+            401: {
+                headers: {
+                    /** @description always Bearer */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description there is no such thing, or the caller may not know of it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description too many requests */
+            429: {
+                headers: {
+                    /** @description seconds until a new try may succeed */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description a defect of the server's */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description a dependency did not answer in time; may be tried again */
+            503: {
+                headers: {
+                    /** @description seconds until a new try may succeed */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_file_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the file */
+                id: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the link */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkAnswer"];
+                };
+            };
+            /** @description no access token, or none that is good */
+            401: {
+                headers: {
+                    /** @description always Bearer */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description there is no such thing, or the caller may not know of it */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

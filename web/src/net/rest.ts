@@ -144,13 +144,18 @@ export class Rest {
     return user;
   }
 
-  async newFile(data: { name: string; size: number; contentType: string }): Promise<wire.NewFile> {
+  async newFile(data: {
+    name: string;
+    size: number;
+    contentType: string;
+  }): Promise<wire.FileAnswer> {
     return this.#ask({ method: 'POST', url: '/files', data });
   }
 
-  /** The bytes of a file, wherever the server says they are. */
-  async file(id: string): Promise<Blob> {
-    return this.#ask({ url: `/files/${id}`, responseType: 'blob', timeout: 0 });
+  /** Where a file can be got for some minutes. */
+  async fileLink(id: string): Promise<string> {
+    const { link } = await this.#ask<wire.LinkAnswer>({ url: `/files/${id}/link` });
+    return link.url;
   }
 
   async #plain<T>(config: AxiosRequestConfig) {

@@ -19,6 +19,8 @@ import { IconButton } from './Button';
 import { useChat, useChatState } from './chat-context';
 import styles from './Composer.module.css';
 import { Icon } from './Icon';
+import { Uploads } from './Uploads';
+import { useUploads } from './useUploads';
 
 /** Characters the server takes in one message; counted as it counts, by code point. */
 const CONTENT_CHARS_MAX = 4_000;
@@ -29,6 +31,8 @@ const countChars = (text: string) => Array.from(text).length;
 
 export interface ComposerHandle {
   readonly focus: () => void;
+  /** Uploads these, and sends each when it is there. */
+  readonly attach: (files: readonly File[]) => void;
 }
 
 interface ComposerProps {
@@ -49,7 +53,9 @@ export function Composer({ ref, id, hidden, replyTo, onReplyTo, onEditLast }: Co
   const [text, setText] = useState(() => readDraft(me, id).text);
   const box = useRef<HTMLTextAreaElement>(null);
 
-  useImperativeHandle(ref, () => ({ focus: () => box.current?.focus() }), []);
+  const { uploads, attach, retry, dismiss } = useUploads(id);
+
+  useImperativeHandle(ref, () => ({ focus: () => box.current?.focus(), attach }), [attach]);
 
   // Opening a conversation is mostly for writing in it; on a phone the keyboard would cover it.
   useEffect(() => {
@@ -111,6 +117,7 @@ export function Composer({ ref, id, hidden, replyTo, onReplyTo, onEditLast }: Co
   return (
     <div className={styles.composer} hidden={hidden}>
       {replyTo && <Answering message={replyTo} onCancel={() => answer(null)} />}
+      <Uploads uploads={uploads} onRetry={retry} onDismiss={dismiss} />
       <MessageBox
         ref={box}
         text={text}
@@ -118,7 +125,8 @@ export function Composer({ ref, id, hidden, replyTo, onReplyTo, onEditLast }: Co
         onSubmit={send}
         onKeyDown={onKeyDown}
         submit="Send"
-        before={takesFiles ? <AttachButton id={id} /> : null}
+        onFiles={takesFiles ? attach : null}
+        before={takesFiles ? <AttachButton onFiles={attach} /> : null}
       />
     </div>
   );
@@ -182,6 +190,7 @@ export function EditBox({ message, begun, onSave, onCancel }: EditBoxProps) {
           onCancel();
         }}
         submit="Save"
+        onFiles={null}
         before={null}
       />
     </div>
@@ -195,11 +204,14 @@ interface MessageBoxProps {
   readonly onSubmit: () => void;
   readonly onKeyDown: (event: KeyboardEvent) => void;
   readonly submit: 'Send' | 'Save';
+  /** Takes files that are pasted, instead of their names. */
+  readonly onFiles: ((files: readonly File[]) => void) | null;
   readonly before: ReactNode;
 }
 
 /** A text box that grows with its text. Enter sends, Shift+Enter breaks the line. */
-function MessageBox({ ref, text, onText, onSubmit, onKeyDown, submit, before }: MessageBoxProps) {
+function MessageBox(props: MessageBoxProps) {
+  const { ref, text, onText, onSubmit, onKeyDown, submit, onFiles, before } = props;
   const note = useId();
   const length = text.length < COUNT_FROM ? text.length : countChars(text.trim());
   const tooLong = length > CONTENT_CHARS_MAX;
@@ -230,6 +242,12 @@ function MessageBox({ ref, text, onText, onSubmit, onKeyDown, submit, before }: 
         dir="auto"
         value={text}
         onChange={(event) => onText(event.target.value)}
+        onPaste={(event) => {
+          const files = Array.from(event.clipboardData.files);
+          if (!onFiles || files.length === 0) return;
+          event.preventDefault();
+          onFiles(files);
+        }}
         onKeyDown={(event) => {
           // While an input method composes, Enter chooses; it does not send.
           if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {

@@ -13,6 +13,7 @@ import styles from './Conversation.module.css';
 import { lastSeenLabel } from './format';
 import { MessageList } from './MessageList';
 import { TypingLine } from './TypingLine';
+import { useDrop } from './useDrop';
 
 const loadDialogs = () => import('./dialogs');
 const Details = lazy(async () => ({ default: (await loadDialogs()).Details }));
@@ -34,6 +35,7 @@ export function Conversation({ id }: { id: string }) {
   const [deleting, setDeleting] = useState<Message | null>(null);
   const [details, setDetails] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
+  const { dropping, drop } = useDrop((files) => composer.current?.attach(files));
 
   const onReply = useCallback((message: Message) => {
     setEditing(null);
@@ -79,7 +81,12 @@ export function Conversation({ id }: { id: string }) {
   };
 
   return (
-    <section className={styles.conversation} aria-labelledby="conversation-name">
+    <section
+      className={styles.conversation}
+      aria-labelledby="conversation-name"
+      data-drop={dropping}
+      {...drop}
+    >
       <Header conversation={conversation} onDetails={() => setDetails(true)} />
       <MessageList id={id} onReply={onReply} onEdit={onEdit} onDelete={onDelete} />
       <div className={styles.foot}>

@@ -1,0 +1,116 @@
+import axios, { AxiosError, AxiosHeaders } from 'axios';
+import { afterEach, beforeEach, describe, expect, it, vi, type MockInstance } from 'vitest';
+
+import { Refused, Unreachable } from './errors';
+import { Files } from './files';
+import { LINK_KEPT_MS, PREVIEWS_MAX } from './limits';
+
+const rest = {
+  newFile: vi.fn(),
+  fileLink: vi.fn(),
+};
+let files: Files;
+const revoked = vi.fn();
+let request: MockInstance<typeof axios.request>;
+
+beforeEach(() => {
+  rest.newFile.mockReset();
+  rest.fileLink.mockReset();
+  let count = 0;
+  rest.newFile.mockImplementation(() => {
+    count += 1;
+    return Promise.resolve({
+      fileId: `f${count}`,
+      upload: {
+        method: 'PUT',
+        // As a server behind a proxy sees itself.
+        url: `http://${window.location.host}/files/f${count}?signature=1`,
+        headers: { 'If-None-Match': '*' },
+        expiresAt: '',
+      },
+    });
+  });
+  URL.createObjectURL = (file) => `blob:${(file as File).name}`;
+  revoked.mockReset();
+  URL.revokeObjectURL = revoked;
+  request = vi.spyOn(axios, 'request').mockResolvedValue({ status: 200 });
+  files = new Files(rest as never);
+});
+
+afterEach(() => vi.restoreAllMocks());
+
+const upload = (name: string, type: string, signal = new AbortController().signal) =>
+  files.upload(new File(['12345'], name, { type }), () => undefined, signal);
+
+describe('an upload', () => {
+  it('is announced and put where the server says, by the page’s own protocol', async () => {
+    const attachment = await upload('a.txt', '');
+    expect(rest.newFile).toHaveBeenCalledWith({
+      name: 'a.txt',
+      size: 5,
+      contentType: 'application/octet-stream',
+    });
+    expect(request.mock.calls[0]?.[0]).toMatchObject({
+      method: 'PUT',
+      url: `${window.location.origin}/files/f1?signature=1`,
+      headers: { 'If-None-Match': '*' },
+    });
+    expect(attachment).toEqual({
+      fileId: 'f1',
+      name: 'a.txt',
+      size: 5,
+      contentType: 'application/octet-stream',
+    });
+    expect(files.preview('f1')).toBeUndefined();
+  });
+
+  it('of a picture is shown at once, and a bounded number of them is kept', async () => {
+    await upload('a.png', 'image/png');
+    expect(files.preview('f1')).toBe('blob:a.png');
+    await upload('evil.svg', 'image/svg+xml');
+    expect(files.preview('f2')).toBeUndefined();
+    for (let index = 0; index < PREVIEWS_MAX; index += 1) await upload('b.png', 'image/png');
+    expect(files.preview('f1')).toBeUndefined();
+    expect(revoked).toHaveBeenCalledExactlyOnceWith('blob:a.png');
+    files.close();
+    expect(revoked).toHaveBeenCalledTimes(1 + PREVIEWS_MAX);
+  });
+
+  it('says why it failed', async () => {
+    const answer = (status: number, data: unknown) =>
+      new AxiosError('', '', undefined, undefined, {
+        status,
+        data,
+        statusText: '',
+        headers: {},
+        config: { headers: new AxiosHeaders() },
+      });
+    const error = { code: 'too_large', message: 'more bytes than were announced' };
+    request.mockRejectedValueOnce(answer(413, { error }));
+    await expect(upload('a', '')).rejects.toEqual(new Refused(error as never));
+    request.mockRejectedValueOnce(answer(403, '<Error>SignatureDoesNotMatch</Error>'));
+    await expect(upload('a', '')).rejects.toBeInstanceOf(Refused);
+    request.mockRejectedValueOnce(new AxiosError('Network Error'));
+    await expect(upload('a', '')).rejects.toBeInstanceOf(Unreachable);
+    const controller = new AbortController();
+    controller.abort();
+    request.mockRejectedValueOnce(new AxiosError('canceled'));
+    await expect(upload('a', '', controller.signal)).rejects.toBeInstanceOf(Unreachable);
+  });
+});
+
+describe('a link', () => {
+  it('is asked for once while it is good, and again when it failed or was not good', async () => {
+    rest.fileLink.mockResolvedValue('https://s3.example/f1');
+    expect(await files.link('f1', 0)).toBe('https://s3.example/f1');
+    await files.link('f1', LINK_KEPT_MS - 1);
+    expect(rest.fileLink).toHaveBeenCalledTimes(1);
+    await files.link('f1', LINK_KEPT_MS);
+    expect(rest.fileLink).toHaveBeenCalledTimes(2);
+    files.forget('f1');
+    rest.fileLink.mockRejectedValueOnce(new Unreachable());
+    await expect(files.link('f1', LINK_KEPT_MS)).rejects.toBeInstanceOf(Unreachable);
+    await files.link('f1', LINK_KEPT_MS);
+    expect(rest.fileLink).toHaveBeenCalledTimes(4);
+  });
+});
