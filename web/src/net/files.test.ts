@@ -34,7 +34,7 @@ beforeEach(() => {
   revoked.mockReset();
   URL.revokeObjectURL = revoked;
   request = vi.spyOn(axios, 'request').mockResolvedValue({ status: 200 });
-  files = new Files(rest as never);
+  files = new Files(rest);
 });
 
 afterEach(() => vi.restoreAllMocks());

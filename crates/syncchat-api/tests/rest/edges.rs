@@ -98,7 +98,7 @@ async fn unknown_places_and_wrong_methods() {
         "/api/",
         "/api/nothing",
         "/api/users/me/",
-        "/api/files",
+        "/api/filing",
         "//api/users",
     ] {
         node.call(Method::GET, path, None, None)

@@ -1,0 +1,164 @@
+import { readFile } from 'node:fs/promises';
+
+import type { Locator, Page } from '@playwright/test';
+
+import { expect, testWith, type Person } from './fixtures';
+
+const test = testWith('--max-file-size', '5MB');
+
+/** A picture as a browser draws one. */
+async function draw(page: Page, width: number, height: number): Promise<Buffer> {
+  const base64 = await page.evaluate(
+    async ([across, down]) => {
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [across, down];
+      const paint = canvas.getContext('2d');
+      if (!paint) throw new Error('no canvas');
+      const shade = paint.createLinearGradient(0, 0, across, down);
+      shade.addColorStop(0, '#3554c8');
+      shade.addColorStop(1, '#f0d88a');
+      paint.fillStyle = shade;
+      paint.fillRect(0, 0, across, down);
+      return canvas.toDataURL('image/png').split(',')[1] ?? '';
+    },
+    [width, height] as const,
+  );
+  return Buffer.from(base64, 'base64');
+}
+
+interface Picked {
+  readonly name: string;
+  readonly mimeType: string;
+  readonly buffer: Buffer;
+}
+
+async function attach(person: Person, ...files: Picked[]): Promise<void> {
+  const chooser = person.page.waitForEvent('filechooser');
+  await person.page.getByRole('button', { name: 'Attach a file' }).click();
+  await (await chooser).setFiles(files);
+}
+
+const picture = (person: Person, name: string) =>
+  person.log.getByRole('button', { name: `Picture ${name}` });
+
+/** Whether the picture is there, not only its box. */
+const isDrawn = (box: Locator) =>
+  expect
+    .poll(() => box.locator('img').evaluate((image: HTMLImageElement) => image.naturalWidth))
+    .toBeGreaterThan(0);
+
+for (const [device, viewport] of [
+  ['desk', { width: 1280, height: 800 }],
+  ['phone', { width: 390, height: 844 }],
+] as const) {
+  test(`a picture and a file reach the other, on a ${device}`, async ({ world }) => {
+    const ann = await world.signUp('ann', { viewport });
+    const ben = await world.signUp('ben', { viewport });
+    await ann.begin([ben]);
+    const sun = await draw(ann.page, 900, 600);
+    await attach(ann, { name: 'sun.png', mimeType: 'image/png', buffer: sun });
+    await isDrawn(picture(ann, 'sun.png'));
+    await ben.open(ann.name);
+    await isDrawn(picture(ben, 'sun.png'));
+    // The box has its size before the picture comes, and stays within the screen.
+    const box = await picture(ben, 'sun.png').boundingBox();
+    expect(box && box.x >= 0 && box.x + box.width <= viewport.width).toBe(true);
+    expect(Math.round(((box?.width ?? 0) / (box?.height ?? 1)) * 3)).toBe(4);
+    await expect(ann.page.getByRole('list', { name: 'Uploads' })).toHaveCount(0);
+
+    const words = Buffer.from('all that was said');
+    await attach(ann, { name: 'Übersicht 1.txt', mimeType: 'text/plain', buffer: words });
+    const card = ben.log.getByRole('button', { name: 'Übersicht 1.txt' });
+    await expect(card).toContainText('17 B');
+    const download = ben.page.waitForEvent('download');
+    await card.click();
+    expect((await download).suggestedFilename()).toBe('Übersicht 1.txt');
+    expect(await readFile(await (await download).path())).toEqual(words);
+    await ben.page.screenshot({ path: `../target/screens/files-${device}.png` });
+
+    // After a reload nothing is left of what was uploaded here: it comes by a link.
+    await ann.page.reload();
+    await isDrawn(picture(ann, 'sun.png'));
+  });
+}
+
+test('pictures are pasted and dropped', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  const bytes = [...(await draw(ann.page, 40, 30))];
+  await ann.box.evaluate((box, png) => {
+    const data = new DataTransfer();
+    data.items.add(new File([new Uint8Array(png)], 'pasted.png', { type: 'image/png' }));
+    const paste = new ClipboardEvent('paste', { clipboardData: data, bubbles: true });
+    box.dispatchEvent(paste);
+  }, bytes);
+  await isDrawn(picture(ann, 'pasted.png'));
+  await ann.log.evaluate((log, png) => {
+    const data = new DataTransfer();
+    data.items.add(new File([new Uint8Array(png)], 'dropped.png', { type: 'image/png' }));
+    for (const type of ['dragenter', 'dragover', 'drop']) {
+      const options = { dataTransfer: data, bubbles: true, cancelable: true };
+      log.dispatchEvent(new DragEvent(type, options));
+    }
+  }, bytes);
+  await isDrawn(picture(ann, 'dropped.png'));
+  await ben.open(ann.name);
+  await isDrawn(picture(ben, 'pasted.png'));
+  await isDrawn(picture(ben, 'dropped.png'));
+});
+
+test('an upload shows how far it is, can be stopped, and be tried again', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  const big = { name: 'big.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(3e6) };
+
+  // The network stands still, then breaks.
+  let broken = true;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await ann.page.route('**/files/*?*', async (route) => {
+    if (!broken) return route.continue();
+    await held;
+    return route.abort();
+  });
+  await attach(ann, big);
+  const uploads = ann.page.getByRole('list', { name: 'Uploads' });
+  await expect(uploads.getByRole('progressbar', { name: 'Uploading big.bin' })).toBeVisible();
+  await expect(uploads).toContainText('3.0 MB');
+  await uploads.getByRole('button', { name: 'Stop the upload' }).click();
+  await expect(uploads).toHaveCount(0);
+  await attach(ann, big);
+  await expect(uploads).toBeVisible();
+  release();
+  await expect(uploads.getByRole('alert')).toContainText('cannot be reached');
+  broken = false;
+  await uploads.getByRole('button', { name: 'Try again' }).click();
+  await expect(ann.log.getByRole('button', { name: 'big.bin' })).toContainText('3.0 MB');
+  await expect(uploads).toHaveCount(0);
+  await expect(ann.log.getByRole('article')).toHaveCount(1);
+
+  await attach(ann, { ...big, name: 'bigger.bin', buffer: Buffer.alloc(6e6) });
+  await expect(uploads.getByRole('alert')).toContainText('at most 5000000 bytes');
+  await uploads.getByRole('button', { name: 'Dismiss' }).click();
+  await expect(uploads).toHaveCount(0);
+});
+
+test('what could run is a file like any other', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>';
+  await attach(ann, { name: 'x.svg', mimeType: 'image/svg+xml', buffer: Buffer.from(svg) });
+  await ben.open(ann.name);
+  const download = ben.page.waitForEvent('download');
+  await ben.log.getByRole('button', { name: 'x.svg' }).click();
+  expect((await download).suggestedFilename()).toBe('x.svg');
+  // A picture that is none is shown as the file it is.
+  const none = { name: 'none.png', mimeType: 'image/png', buffer: Buffer.from('no picture') };
+  await attach(ann, none);
+  await expect(ben.log.getByRole('button', { name: 'none.png' })).toContainText(
+    'The picture cannot be shown',
+  );
+});
