@@ -9,7 +9,7 @@ const test = testWith('--max-file-size', '5MB');
 /** A picture as a browser draws one. */
 async function draw(page: Page, width: number, height: number): Promise<Buffer> {
   const base64 = await page.evaluate(
-    async ([across, down]) => {
+    ([across, down]) => {
       const canvas = document.createElement('canvas');
       [canvas.width, canvas.height] = [across, down];
       const paint = canvas.getContext('2d');
