@@ -8,6 +8,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const BINARY = resolve(process.env.SYNCCHAT_BIN ?? '../target/debug/syncchat');
+/** Settings of the tests themselves are none of the node's. */
+const ENVIRONMENT = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !name.startsWith('SYNCCHAT_')),
+);
 /** A node that is not ready by then will not be. */
 const READY_MS = 20_000;
 
@@ -45,6 +49,7 @@ export class Node {
     const listen = ['--listen', new URL(this.url).host, '--admin-listen', this.admin];
     this.#process = spawn(BINARY, ['serve', ...listen, ...common, ...this.flags], {
       cwd: this.folder,
+      env: ENVIRONMENT,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const note = (data: Buffer) => (this.#log += data.toString());

@@ -32,7 +32,7 @@ interface MessageListProps extends MessageActions {
 export function MessageList({ id, ...actions }: MessageListProps) {
   const { rows, shift, ready } = useRows(id);
   const scroller = useRef<HTMLDivElement>(null);
-  const { list, ...view } = useListView(rows, ready);
+  const { list, ...view } = useListView(rows, ready, scroller);
   const { active, onKeyDown, onFocus } = useRowFocus(rows, list, scroller);
   const { flash, jumpTo } = useJump(id, rows, list, view.leaveEnd);
   const loadNear = useOlder(id, list);

@@ -36,8 +36,12 @@ function isAtEnd({ scrollOffset, viewportSize, scrollSize }: VirtualizerHandle):
   return scrollOffset + viewportSize >= scrollSize - AT_END_PX;
 }
 
-/** `ready`: whether enough is there to place the view. */
-export function useListView(rows: readonly Row[], ready: boolean): ListView {
+/** `scroller` is what scrolls; `ready`: whether enough is there to place the view. */
+export function useListView(
+  rows: readonly Row[],
+  ready: boolean,
+  scroller: RefObject<HTMLElement | null>,
+): ListView {
   const list = useRef<VirtualizerHandle>(null);
   const [atEnd, setAtEnd] = useState(true);
   const view = useRef({ placed: false, follows: true, offset: 0, hand: -Infinity });
@@ -45,8 +49,11 @@ export function useListView(rows: readonly Row[], ready: boolean): ListView {
 
   const toEnd = useCallback(() => {
     view.current.follows = true;
-    list.current?.scrollToIndex(count.current - 1, { align: 'end' });
-  }, []);
+    // Once, without the virtualiser: it would repeat it while heights become known, also when a
+    // hand has begun to scroll up. Where it was not the end yet, `follow` comes again.
+    const box = scroller.current;
+    if (box) box.scrollTop = box.scrollHeight;
+  }, [scroller]);
 
   /** To the end, if that is where the view stood before something changed. */
   const follow = useCallback(() => {
@@ -95,9 +102,6 @@ export function useListView(rows: readonly Row[], ready: boolean): ListView {
 
   const onHand = useCallback(() => {
     view.current.hand = performance.now();
-    const handle = list.current;
-    // A way to the end that is not finished would take the view back: it ends here.
-    if (handle && view.current.follows) handle.scrollTo(handle.scrollOffset);
   }, []);
 
   const lastInView = useCallback(() => {
