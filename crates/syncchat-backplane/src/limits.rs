@@ -32,6 +32,8 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 pub const UNRESPONSIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request may wait for the fleet's word on its limit. Then this node decides alone.
 pub const LIMIT_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long the fleet may take to say who is online. Then it is not known.
+pub const PRESENCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Milliseconds between two tries to reach Redis, at most.
 pub const RECONNECT_DELAY_MAX: u32 = 1_000;
 /// Pause before subscriptions are tried again after an error.

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::feed::Feed;
 use crate::hub::{Hub, Joined};
-use crate::limits::{ADDITIONS_INTERVAL, ADDITIONS_LOOKS, ADDITIONS_SPAN};
+use crate::limits::{ADDITIONS_AGAIN, ADDITIONS_PAUSE, ADDITIONS_SPAN};
 use crate::mailbox::Command;
 use crate::metrics;
 
@@ -43,14 +43,24 @@ impl Additions {
         let mut since = Timestamp::now();
         loop {
             self.doubted.notified().await;
-            for _ in 0..ADDITIONS_LOOKS {
-                let now = Timestamp::now();
-                match self.look(since.before(ADDITIONS_SPAN), &feed).await {
-                    Ok(()) => since = now,
-                    // What it would have found is looked for the next time too.
-                    Err(error) => tracing::debug!(%error, "memberships cannot be read"),
-                }
-                sleep(ADDITIONS_INTERVAL).await;
+            since = self.look_from(since, &feed).await;
+            sleep(ADDITIONS_PAUSE).await;
+            // Once more, for a person who was just entering, unless there is a new doubt anyway.
+            tokio::select! {
+                () = self.doubted.notified() => self.doubted.notify_one(),
+                () = sleep(ADDITIONS_AGAIN) => since = self.look_from(since, &feed).await,
+            }
+        }
+    }
+
+    /// When the next look has to begin.
+    async fn look_from(&self, since: Timestamp, feed: &Feed) -> Timestamp {
+        let now = Timestamp::now();
+        match self.look(since.before(ADDITIONS_SPAN), feed).await {
+            Ok(()) => now,
+            Err(error) => {
+                tracing::debug!(%error, "memberships cannot be read");
+                since
             }
         }
     }

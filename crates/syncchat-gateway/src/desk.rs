@@ -14,6 +14,7 @@ use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
 use crate::metrics::{self, Deliveries};
 use crate::rights::Rights;
+use crate::untold::Untold;
 
 /// One shard's outlet, and what it has to remember for it.
 pub(crate) struct Desk {
@@ -28,6 +29,8 @@ pub(crate) struct Desk {
     /// What sockets that are behind are to be told besides messages, once they have room.
     notices: HashMap<Reader, Vec<Notice>>,
     pub(crate) rights: Rights,
+    /// Who was added to a conversation, and may not have been told.
+    pub(crate) untold: Untold,
     /// Places to read from, each conversation once.
     pub(crate) fetches: VecDeque<(ConversationId, Seq, usize)>,
     /// Conversations to compare with their logs.
@@ -72,6 +75,7 @@ impl Desk {
             held: HashSet::new(),
             notices: HashMap::new(),
             rights: Rights::default(),
+            untold: Untold::default(),
             fetches: VecDeque::new(),
             comparison: None,
             subscriptions: Vec::new(),
@@ -264,6 +268,7 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
             && let Some(readers) = self.here.get(&user)
         {
             self.rights.added(user, conversation, seq);
+            self.untold.seated(user, conversation, seq);
             added.extend_from_slice(readers);
         }
     }

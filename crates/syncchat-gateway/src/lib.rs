@@ -44,6 +44,7 @@ mod shard;
 mod drain;
 mod presence;
 mod typing;
+mod untold;
 
 mod limits;
 pub mod metrics;

@@ -37,13 +37,17 @@ pub(crate) const CHANGES_KEPT_MAX: usize = 1_024;
 /// and a fetch take, messages still arrive within the contract's 2 s.
 pub(crate) const DEAF_COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two looks for memberships that this node was not told of, while there is doubt.
-pub(crate) const ADDITIONS_INTERVAL: Duration = Duration::from_secs(1);
-/// Looks that follow one doubt: a person who was just entering at the first is there at the second.
-pub(crate) const ADDITIONS_LOOKS: usize = 2;
+/// Between two looks for memberships that this node was not told of, at least.
+pub(crate) const ADDITIONS_PAUSE: Duration = Duration::from_millis(250);
+/// After a look, when one looks once more: a person who was just entering then is there now.
+pub(crate) const ADDITIONS_AGAIN: Duration = Duration::from_secs(1);
 /// How far behind the last look one looks: as long as a commit may take from its id to the store,
 /// and what the clocks of two nodes may differ.
 pub(crate) const ADDITIONS_SPAN: Duration = Duration::from_secs(20);
+
+/// Additions of late that a shard remembers, to tell each person once. Beyond it the oldest are
+/// forgotten.
+pub(crate) const ADDITIONS_KEPT_MAX: usize = 4_096;
 
 /// Typing ends by itself after so long without a word of it.
 pub(crate) const TYPING_SPAN: Duration = Duration::from_secs(6);

@@ -173,6 +173,7 @@ impl Shard {
     fn joined(&mut self, user: UserId, room: ConversationId, seq: Seq) {
         let readers = self.desk.readers_of(user).to_vec();
         if seq > 0 && !readers.is_empty() {
+            self.desk.untold.told(user, room, seq);
             self.desk.rights.added(user, room, seq);
             self.ask_rights(user);
         }
@@ -181,12 +182,13 @@ impl Shard {
         }
     }
 
-    /// The store says that a person was added. Those of their sockets that know it hear nothing;
-    /// those that are just coming read it themselves.
+    /// The store says that a person was added. Sockets that are in the conversation know it, unless
+    /// its log has put them there without a word; those that are just coming read it themselves.
     fn found(&mut self, user: UserId, joined: &Joined) {
-        let room = joined.conversation.id;
+        let (room, seq) = (joined.conversation.id, joined.seq);
+        let untold = self.desk.untold.take(user, room, seq);
         let unknowing = |reader: &&Reader| {
-            !self.desk.is_held(reader) && self.machine.position(room, reader).is_none()
+            !self.desk.is_held(reader) && (untold || self.machine.position(room, reader).is_none())
         };
         let readers = self.desk.readers_of(user).iter().filter(unknowing);
         let readers: Vec<Reader> = readers.cloned().collect();
@@ -194,11 +196,11 @@ impl Shard {
             return;
         }
         metrics::addition_found();
-        let frame = frames::conversation_created(&joined.conversation, joined.seq);
+        let frame = frames::conversation_created(&joined.conversation, seq);
         for reader in &readers {
             let _ = reader.0.emit(&frame, Class::Essential);
         }
-        self.joined(user, room, joined.seq);
+        self.joined(user, room, seq);
     }
 
     fn know_rights(&mut self, user: UserId, rights: &[(ConversationId, SeqSpans)]) {

@@ -44,7 +44,8 @@ struct Peer {
     said: [u64; 2],
     /// Notices after this one may have been missed.
     missed: Option<u64>,
-    asked_at: Option<Instant>,
+    /// When it was asked for them, and the number of its newest notice then.
+    asked: Option<(Instant, u64)>,
 }
 
 impl Peers {
@@ -56,8 +57,8 @@ impl Peers {
         }
     }
 
-    /// A beat was heard.
-    pub(crate) fn beat(&mut self, process: u64, beat: Beat, now: Instant) -> Shown {
+    /// A beat was heard. `can_ask`: whether it could be answered now.
+    pub(crate) fn beat(&mut self, process: u64, beat: Beat, now: Instant, can_ask: bool) -> Shown {
         if !self.peers.contains_key(&process) {
             self.meet(process, &beat, now);
         }
@@ -73,11 +74,11 @@ impl Peers {
         peer.losses = beat.losses;
         peer.said = [peer.said[1], beat.said];
         let ask = peer.missed.filter(|_| {
-            let waited = |at| now.saturating_duration_since(at) >= ASK_AGAIN;
-            peer.asked_at.is_none_or(waited)
+            let waited = |(at, _)| now.saturating_duration_since(at) >= ASK_AGAIN;
+            can_ask && peer.asked.is_none_or(waited)
         });
         if ask.is_some() {
-            peer.asked_at = Some(now);
+            peer.asked = Some((now, beat.said));
         }
         Shown { doubt, ask }
     }
@@ -100,7 +101,7 @@ impl Peers {
                     losses: if younger { 0 } else { beat.losses },
                     said: [before; 2],
                     missed: None,
-                    asked_at: None,
+                    asked: None,
                 },
             );
         }
@@ -115,7 +116,9 @@ impl Peers {
     pub(crate) fn answered(&mut self, process: u64) {
         if let Some(peer) = self.peers.get_mut(&process) {
             peer.missed = None;
-            peer.asked_at = None;
+            if let Some((_, said)) = peer.asked.take() {
+                peer.said = peer.said.map(|known| known.max(said));
+            }
         }
     }
 
@@ -184,6 +187,10 @@ mod tests {
         }
     }
 
+    fn hear(peers: &mut Peers, process: u64, beat: Beat, now: Instant) -> Shown {
+        peers.beat(process, beat, now, true)
+    }
+
     struct Clock(Instant);
 
     fn fleet() -> (Peers, Clock) {
@@ -201,31 +208,38 @@ mod tests {
     fn who_falls_silent_is_noticed_and_asked_for_what_was_missed() {
         let (mut peers, clock) = fleet();
         for (i, said) in [5, 7, 9].into_iter().enumerate() {
-            let shown = peers.beat(1, beat("a", said, 0), clock.at(i as u64 * 400));
+            let shown = hear(&mut peers, 1, beat("a", said, 0), clock.at(i as u64 * 400));
             assert_eq!(shown, Shown::default());
         }
         assert!(!peers.check(clock.at(1_500)) && !peers.any_silent());
         assert!(peers.check(clock.at(1_900)), "news");
         assert!(!peers.check(clock.at(2_000)) && peers.any_silent(), "once");
-        let shown = peers.beat(1, beat("a", 20, 0), clock.at(2_400));
+        let shown = hear(&mut peers, 1, beat("a", 20, 0), clock.at(2_400));
         assert!(shown.doubt && !peers.any_silent());
         assert_eq!(shown.ask, Some(7), "what the last beat but one had told");
-        let shown = peers.beat(1, beat("a", 20, 0), clock.at(2_800));
+        let shown = hear(&mut peers, 1, beat("a", 20, 0), clock.at(2_800));
         assert_eq!(shown, Shown::default(), "it may be answering");
-        let shown = peers.beat(1, beat("a", 20, 0), clock.at(3_500));
+        let shown = hear(&mut peers, 1, beat("a", 20, 0), clock.at(3_500));
         assert_eq!(shown.ask, Some(7), "no answer came");
         peers.answered(1);
-        let shown = peers.beat(1, beat("a", 20, 0), clock.at(4_600));
+        let shown = hear(&mut peers, 1, beat("a", 20, 0), clock.at(3_900));
         assert_eq!(shown, Shown::default());
+        peers.miss_all();
+        let shown = hear(&mut peers, 1, beat("a", 21, 0), clock.at(4_300));
+        assert_eq!(
+            shown.ask,
+            Some(20),
+            "what was told again is not asked for twice"
+        );
     }
 
     #[test]
     fn who_could_not_say_something_says_so() {
         let (mut peers, clock) = fleet();
-        peers.beat(1, beat("a", 5, 0), clock.at(0));
-        let shown = peers.beat(1, beat("a", 6, 1), clock.at(400));
+        hear(&mut peers, 1, beat("a", 5, 0), clock.at(0));
+        let shown = hear(&mut peers, 1, beat("a", 6, 1), clock.at(400));
         assert_eq!((shown.doubt, shown.ask), (true, Some(5)));
-        assert!(!peers.beat(1, beat("a", 6, 1), clock.at(800)).doubt);
+        assert!(!hear(&mut peers, 1, beat("a", 6, 1), clock.at(800)).doubt);
     }
 
     #[test]
@@ -236,36 +250,39 @@ mod tests {
             age,
             ..beat("a", said, losses)
         };
-        let shown = peers.beat(1, new(2, 0), clock.at(5_000));
+        let shown = hear(&mut peers, 1, new(2, 0), clock.at(5_000));
         assert_eq!((shown.doubt, shown.ask), (true, Some(0)));
-        assert!(peers.beat(2, new(0, 1), clock.at(5_000)).doubt);
-        let nothing = peers.beat(3, new(0, 0), clock.at(5_000));
+        assert!(hear(&mut peers, 2, new(0, 1), clock.at(5_000)).doubt);
+        let nothing = hear(&mut peers, 3, new(0, 0), clock.at(5_000));
         assert_eq!(nothing, Shown::default());
     }
 
     #[test]
     fn own_deafness_is_no_ones_silence_and_everyone_is_asked() {
         let (mut peers, clock) = fleet();
-        peers.beat(1, beat("a", 5, 0), clock.at(0));
+        hear(&mut peers, 1, beat("a", 5, 0), clock.at(0));
         peers.excuse_all(clock.at(5_000));
         assert!(!peers.check(clock.at(5_900)));
         peers.miss_all();
-        assert_eq!(peers.beat(1, beat("a", 8, 0), clock.at(5_950)).ask, Some(5));
+        let deaf = peers.beat(1, beat("a", 8, 0), clock.at(5_920), false);
+        assert_eq!(deaf.ask, None, "not before it can be answered");
+        let shown = hear(&mut peers, 1, beat("a", 8, 0), clock.at(5_950));
+        assert_eq!(shown.ask, Some(5));
     }
 
     #[test]
     fn the_dead_are_not_waited_for_once_they_are_replaced_or_long_gone() {
         let (mut peers, clock) = fleet();
-        peers.beat(1, beat("a", 5, 0), clock.at(0));
-        peers.beat(2, beat("b", 5, 0), clock.at(0));
-        peers.beat(3, beat("a", 0, 0), clock.at(500));
+        hear(&mut peers, 1, beat("a", 5, 0), clock.at(0));
+        hear(&mut peers, 2, beat("b", 5, 0), clock.at(0));
+        hear(&mut peers, 3, beat("a", 0, 0), clock.at(500));
         assert_eq!(
             peers.peers.len(),
             3,
             "the first a is alive as far as is known"
         );
         peers.check(clock.at(1_600));
-        peers.beat(4, beat("b", 0, 0), clock.at(1_600));
+        hear(&mut peers, 4, beat("b", 0, 0), clock.at(1_600));
         assert!(!peers.peers.contains_key(&2), "its place is taken");
         peers.leave(3);
         peers.leave(4);

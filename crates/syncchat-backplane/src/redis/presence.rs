@@ -18,12 +18,13 @@ use fred::interfaces::{KeysInterface, SetsInterface, SortedSetsInterface};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use syncchat_core::model::UserId;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::link::Link;
 use super::pulse::Pulse;
 use crate::limits::{
-    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, RETURN_GRACE, UNSETTLED_MAX,
+    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT, RETURN_GRACE,
+    UNSETTLED_MAX,
 };
 
 const NODES: &str = "syncchat:nodes";
@@ -232,13 +233,12 @@ impl Leases {
         if users.is_empty() || !self.link.is_up() {
             return vec![None; users.len()];
         }
-        match self.ask(users).await {
-            Ok(online) => online,
-            Err(error) => {
-                self.log::<()>(Err(error));
-                vec![None; users.len()]
-            }
+        match timeout(PRESENCE_TIMEOUT, self.ask(users)).await {
+            Ok(Ok(online)) => return online,
+            Ok(Err(error)) => self.log::<()>(Err(error)),
+            Err(_) => tracing::debug!("redis did not answer about presence in time"),
         }
+        vec![None; users.len()]
     }
 
     async fn ask(&self, users: &[UserId]) -> Result<Vec<Option<bool>>, Error> {

@@ -126,7 +126,9 @@ impl Pulse {
                 }
             }
             Some((process, Signal::Beat(beat))) => {
-                let shown = self.state.lock().peers.beat(process, beat, now);
+                // What is asked before one's own way is known to be open may be asked twice.
+                let up = self.link.is_up();
+                let shown = self.state.lock().peers.beat(process, beat, now, up);
                 if shown.doubt {
                     self.doubt();
                 }

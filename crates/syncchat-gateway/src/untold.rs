@@ -1,0 +1,86 @@
+//! People who were added to a conversation that others on this node read: its log seats them,
+//! whether or not the word to themselves has come through. Who is still to be told is remembered.
+
+use std::collections::{HashMap, VecDeque};
+
+use syncchat_core::model::{ConversationId, Seq, UserId};
+
+use crate::limits::ADDITIONS_KEPT_MAX;
+
+/// Additions of late, told and untold.
+#[derive(Default)]
+pub(crate) struct Untold {
+    /// By which message, and whether the person was told.
+    latest: HashMap<(UserId, ConversationId), (Seq, bool)>,
+    /// In the order in which they came. Beyond [`ADDITIONS_KEPT_MAX`] the oldest is forgotten: the
+    /// person has the messages, and learns of the rest with the next `sync`.
+    order: VecDeque<(UserId, ConversationId)>,
+}
+
+impl Untold {
+    /// The person was told that message `seq` added them.
+    pub(crate) fn told(&mut self, user: UserId, conversation: ConversationId, seq: Seq) {
+        self.note(user, conversation, seq, true);
+    }
+
+    /// The log has come to message `seq`, which adds the person.
+    pub(crate) fn seated(&mut self, user: UserId, conversation: ConversationId, seq: Seq) {
+        self.note(user, conversation, seq, false);
+    }
+
+    /// Whether the person is still to be told of this addition. They will be.
+    pub(crate) fn take(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> bool {
+        match self.latest.get_mut(&(user, conversation)) {
+            Some((latest, told)) if *latest == seq => !std::mem::replace(told, true),
+            _ => false,
+        }
+    }
+
+    fn note(&mut self, user: UserId, conversation: ConversationId, seq: Seq, told: bool) {
+        let key = (user, conversation);
+        match self.latest.get_mut(&key) {
+            Some((latest, _)) if *latest > seq => {}
+            Some((latest, known)) => {
+                *known = told || (*latest == seq && *known);
+                *latest = seq;
+            }
+            None => {
+                self.latest.insert(key, (seq, told));
+                self.order.push_back(key);
+            }
+        }
+        if self.order.len() > ADDITIONS_KEPT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.latest.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_seated_without_a_word_is_told_once() {
+        let (user, room) = (UserId::generate(), ConversationId::generate());
+        let mut untold = Untold::default();
+        assert!(!untold.take(user, room, 5), "nothing is known of it");
+        untold.told(user, room, 5);
+        untold.seated(user, room, 5);
+        assert!(!untold.take(user, room, 5), "the word came first");
+        untold.seated(user, room, 9);
+        assert!(untold.take(user, room, 9) && !untold.take(user, room, 9));
+        untold.seated(user, room, 12);
+        untold.told(user, room, 12);
+        assert!(!untold.take(user, room, 12), "the word came late");
+        untold.told(user, room, 7);
+        untold.seated(user, room, 14);
+        assert!(!untold.take(user, room, 12) && untold.take(user, room, 14));
+        for _ in 0..ADDITIONS_KEPT_MAX {
+            untold.seated(UserId::generate(), room, 1);
+        }
+        assert_eq!(untold.latest.len(), ADDITIONS_KEPT_MAX);
+        assert_eq!(untold.order.len(), ADDITIONS_KEPT_MAX);
+    }
+}
