@@ -1,5 +1,7 @@
 //! Rooms follow membership at once, on all of a person's sockets.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use crate::node::Node;
@@ -158,4 +160,41 @@ async fn edits_tell_nobody_what_was_said_while_they_were_away() {
     }
     // Who came for the first time may see all of it.
     assert_eq!(new.next("msg_edited").await["content"], "still secret");
+}
+
+#[tokio::test]
+async fn additions_that_nobody_could_tell_of_are_found_once() {
+    let here = Node::new().await;
+    let there = here.beside().await;
+    let [ada, bob, cyd] = here.people(["ada", "bob", "cyd"]).await;
+    let known = here.group(&ada, &[&bob]).await;
+    let mut owner = here.connect(&ada).await;
+    let mut reader = there.connect(&bob).await;
+    let mut newcomer = there.connect(&cyd).await;
+    there.fleet.deaf.store(true, Ordering::Relaxed);
+
+    // Into a conversation that nobody reads there, and into one that somebody does.
+    let fresh = here.group(&ada, &[&cyd]).await;
+    owner.say(fresh, "new").await;
+    let added = here.chat.add_participant(ada.id, known, cyd.id).await;
+    added.expect("added");
+    owner.say(known, "welcome").await;
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let created = newcomer.next("conversation_created").await;
+        told.push(created["conversation"]["id"].as_str().map(str::to_owned));
+    }
+    told.sort();
+    let mut expected = [known, fresh].map(|id| Some(id.to_string()));
+    expected.sort();
+    assert_eq!(told, expected);
+    let mut heard: Vec<_> = newcomer.seqs(3).await;
+    heard.sort_unstable();
+    assert_eq!(heard, [1, 1, 2], "each from where the person may read on");
+    assert_eq!(reader.seqs(2).await, [1, 2]);
+    // However often one looks.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    newcomer
+        .hears_nothing_of(&["conversation_created", "receive_msg"])
+        .await;
 }
