@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fleet chaos
+.PHONY: help run build test check fleet chaos load bench bench-peers
 
 NODE := target/release/syncchat
 
@@ -28,6 +28,29 @@ chaos: build ## the fleet's fault tests at length; SYNCCHAT_CHAOS_SECONDS of ran
 	@tests/services.sh
 	@tests/clients.sh
 	@SYNCCHAT_CHAOS_SECONDS=$${SYNCCHAT_CHAOS_SECONDS:-600} npm --prefix tests run --silent chaos
+
+load: ## half a minute of load on a running node or fleet; URL=http://127.0.0.1:8000 for a fleet
+	@cargo build --release --locked -p syncchat-loadtest
+	@mkdir -p target/loadtest
+	@target/release/syncchat-loadtest run loadtest/scenarios/$${SCENARIO:-short}.toml \
+	  --url $${URL:-http://127.0.0.1:8080} --json target/loadtest/result.json \
+	  --html target/loadtest/report.html $(ARGS); echo "report: target/loadtest/report.html"
+
+bench: bench-peers ## single steps, then ratios against Node, socketioxide and a bare server; ROUNDS=5
+	@cargo bench --locked -p syncchat-loadtest --bench steps
+	@for what in fanout light persisted; do \
+	  target/release/syncchat-loadtest compare loadtest/compare/$$what.toml --rounds $${ROUNDS:-5} \
+	    --json target/loadtest/$$what.json | tee target/loadtest/$$what.md; done
+
+# The server is built apart: with a store that costs nothing, for what is measured without one.
+bench-peers:
+	@tests/services.sh
+	@mkdir -p target/loadtest
+	@cargo build --release --locked -p syncchat-loadtest
+	@cargo build --release --locked --bin syncchat --features memory-store --target-dir target/bench
+	@cd loadtest/peers/socketioxide && cargo build --release --locked
+	@cd loadtest/peers/shared-write && cargo build --release --locked
+	@npm --prefix loadtest/peers/node ci --no-audit --no-fund --loglevel=error
 
 check: ## formatting, lints, tidiness, licences
 	@cargo fmt --all --check

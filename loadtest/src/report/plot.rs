@@ -9,6 +9,9 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 34.0;
 
+/// Places on the paper before they are scaled: x and y, by rising x.
+type Points = Vec<(f64, f64)>;
+
 /// One plot.
 pub(crate) struct Plot<'a> {
     /// What is seen, as a heading.
@@ -18,7 +21,7 @@ pub(crate) struct Plot<'a> {
     /// The y axis's unit.
     pub(crate) unit: &'a str,
     /// Lines: what they are, and their points by rising x.
-    pub(crate) lines: Vec<(&'a str, Vec<(f64, f64)>)>,
+    pub(crate) lines: Vec<(&'a str, Points)>,
     /// Where the x axis begins and ends, what it says under it, and its ticks.
     pub(crate) x: Axis,
     /// Whether y grows by factors.
@@ -101,9 +104,10 @@ impl Plot<'_> {
             "<figure><figcaption><h3>{}</h3><p>{}</p>",
             self.title, self.note
         );
-        let seen = |(_, (_, points)): &(usize, &(&str, Vec<(f64, f64)>))| !points.is_empty();
-        for (i, (name, _)) in self.lines.iter().enumerate().filter(seen) {
-            let _ = write!(out, "<span class=\"key k{i}\">{name}</span>");
+        for (i, (name, points)) in self.lines.iter().enumerate() {
+            if !points.is_empty() {
+                let _ = write!(out, "<span class=\"key k{i}\">{name}</span>");
+            }
         }
         let _ = write!(out, "</figcaption>{}</figure>", self.svg());
         out
@@ -215,7 +219,7 @@ impl Plot<'_> {
         let low = values()
             .filter(|value| *value > 0.0)
             .fold(f64::INFINITY, f64::min);
-        let from = 10_f64.powf(low.min(1.0).max(1e-3).log10().floor());
+        let from = 10_f64.powf(low.clamp(1e-3, 1.0).log10().floor());
         let to = 10_f64.powf(high.max(from * 10.0).log10().ceil());
         let steps = (to / from).log10().round() as i32;
         let ticks = (0..=steps).map(|i| from * 10_f64.powi(i)).collect();
