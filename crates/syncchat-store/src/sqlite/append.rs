@@ -4,11 +4,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use syncchat_core::model::{ConversationId, Message, Seq, SeqSpans, UserId};
 use syncchat_core::ports::store::{Append, Appended, ConversationChange};
 
-use super::errors::is_unique_violation;
 use super::rows::{attachments_to_json, event_to_json, int, spans, spans_to_text};
-use super::writer::savepoint;
 
-/// Each append in a savepoint of its own, all in one transaction.
+/// All in one transaction; an append that is refused has written nothing.
 pub(super) fn append(
     connection: &Connection,
     appends: &[Append],
@@ -19,29 +17,23 @@ pub(super) fn append(
         .collect()
 }
 
+/// What could refuse it is looked at before anything is written, and nobody else writes meanwhile:
+/// the transaction holds the only right to.
 fn append_one(connection: &Connection, append: &Append) -> rusqlite::Result<Appended> {
-    let result = savepoint(connection, || {
-        if !raise_head(connection, append)? {
-            return Ok(false);
-        }
-        for message in &append.messages {
-            insert_message(connection, message)?;
-        }
-        for change in &append.changes {
-            apply_change(connection, append, change)?;
-        }
-        Ok(true)
-    });
-    match result {
-        Ok(true) => Ok(Appended::Committed),
-        // Who repeats a write that did land wants to know that, not that the log went on.
-        Ok(false) if has_duplicate(connection, append)? => Ok(Appended::Duplicate),
-        Ok(false) => Ok(Appended::Moved),
-        Err(error) if is_unique_violation(&error) && has_duplicate(connection, append)? => {
-            Ok(Appended::Duplicate)
-        }
-        Err(error) => Err(error),
+    // Who repeats a write that did land wants to know that, not that the log went on.
+    if has_duplicate(connection, append)? {
+        return Ok(Appended::Duplicate);
     }
+    if !raise_head(connection, append)? {
+        return Ok(Appended::Moved);
+    }
+    for message in &append.messages {
+        insert_message(connection, message)?;
+    }
+    for change in &append.changes {
+        apply_change(connection, append, change)?;
+    }
+    Ok(Appended::Committed)
 }
 
 /// The compare-and-set.

@@ -20,14 +20,6 @@ pub(super) fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// Whether a unique index refused a row.
-pub(super) fn is_unique_violation(error: &Error) -> bool {
-    matches!(
-        error.sqlite_error().map(|failure| failure.extended_code),
-        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY)
-    )
-}
-
 /// A stored value that cannot be.
 pub(super) fn damaged(column: &'static str) -> Error {
     Error::FromSqlConversionFailure(

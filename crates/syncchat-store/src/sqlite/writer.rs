@@ -1,5 +1,7 @@
 //! The one thread that writes. Writes that wait at the same moment share a transaction and a sync
-//! of the disk, each inside its own savepoint: one that fails takes nothing with it.
+//! of the disk. If one fails, all are done again, each inside its own savepoint: the one that
+//! fails then takes nothing with it. Savepoints from the start would cost every write a copy of
+//! each page it touches.
 
 use std::thread;
 
@@ -48,10 +50,20 @@ impl Writer {
 trait Job: Send {
     /// Whether nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
-    /// Does it and keeps the result.
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Does it and keeps the result. True if it failed and what it wrote is still there: only
+    /// without a savepoint.
+    fn run(&mut self, connection: &Connection, guard: Guard) -> rusqlite::Result<bool>;
     /// Gives the kept result, or this error.
     fn answer(self: Box<Self>, failure: Option<StoreError>);
+}
+
+/// What keeps a write that fails from leaving half of it in the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    /// The whole transaction is rolled back.
+    Transaction,
+    /// Its own savepoint.
+    Savepoint,
 }
 
 struct TypedJob<T, F> {
@@ -69,18 +81,18 @@ where
         self.reply.is_closed()
     }
 
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        match savepoint(connection, || (self.work)(connection)) {
-            Ok(value) => self.result = Some(Ok(value)),
-            Err(error) => {
-                self.result = Some(Err(error));
-                // A full disk and its like make SQLite roll back everything, not only this.
-                if connection.is_autocommit() {
-                    return Err(lost_transaction());
-                }
-            }
+    fn run(&mut self, connection: &Connection, guard: Guard) -> rusqlite::Result<bool> {
+        let result = match guard {
+            Guard::Transaction => (self.work)(connection),
+            Guard::Savepoint => savepoint(connection, || (self.work)(connection)),
+        };
+        let failed = result.is_err();
+        self.result = Some(result);
+        // A full disk and its like make SQLite roll back everything, not only this.
+        if failed && connection.is_autocommit() {
+            return Err(lost_transaction());
         }
-        Ok(())
+        Ok(failed && guard == Guard::Transaction)
     }
 
     fn answer(self: Box<Self>, failure: Option<StoreError>) {
@@ -104,7 +116,7 @@ fn lost_transaction() -> rusqlite::Error {
 }
 
 /// Does `work`, all or nothing, inside the transaction that is open.
-pub(super) fn savepoint<T>(
+fn savepoint<T>(
     connection: &Connection,
     work: impl FnOnce() -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
@@ -140,14 +152,29 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Box<dyn
 
 /// Does all jobs in one transaction. Jobs that fail by themselves keep their error.
 fn commit(connection: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+    match commit_guarded(connection, group, Guard::Transaction)? {
+        true => Ok(()),
+        false => commit_guarded(connection, group, Guard::Savepoint).map(drop),
+    }
+}
+
+/// False if one failed and nothing is committed.
+fn commit_guarded(
+    connection: &Connection,
+    group: &mut [Box<dyn Job>],
+    guard: Guard,
+) -> rusqlite::Result<bool> {
     let result = (|| {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for job in group {
-            job.run(connection)?;
+            if job.run(connection, guard)? {
+                return Ok(false);
+            }
         }
-        connection.prepare_cached("COMMIT")?.execute([]).map(drop)
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(true)
     })();
-    if result.is_err() && !connection.is_autocommit() {
+    if !connection.is_autocommit() {
         // If this fails too, so does the next BEGIN, and this is tried again after it.
         if let Err(error) = connection.execute_batch("ROLLBACK") {
             tracing::error!(%error, "sqlite cannot roll back");
