@@ -1,6 +1,6 @@
 //! Every bound of the machine, with its unit, its reason and what happens at it.
 
-use crate::machine::Millis;
+use crate::machine::{Millis, Seq};
 
 /// Returns to a room that one seat remembers while it has not yet come to its removal. Each needs
 /// a removal and an addition in the log. Beyond it the oldest is forgotten: the reader then comes
@@ -16,6 +16,9 @@ pub(crate) const DEPARTURES_MAX: usize = 64;
 pub struct Config {
     /// Frames asked for in one fetch.
     pub page: usize,
+    /// Frames that a fetch for a reader who is behind begins before what it is owed, where one page
+    /// still reaches the recent frames: a crowd that comes back stands at about the same place.
+    pub look_back: Seq,
     /// Recent frames kept of one room. Readers further back are served by fetches.
     pub ring_frames: usize,
     /// Bytes of recent frames kept in all rooms together. Beyond it the oldest go.
@@ -44,6 +47,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             page: 100,
+            look_back: 16,
             ring_frames: 128,
             ring_bytes: 16 << 20,
             early_frames: 256,

@@ -31,8 +31,12 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         if let Some(Some(room)) = self.rooms.get_mut(slot as usize) {
             room.fetched(after, frames.is_empty(), self.now, &self.config);
             room.refill_from_page(after, frames, out, &mut self.turned);
+            let (page, max) = ((after + 1, frames), self.config.ring_frames);
+            self.replay
+                .keep_older(slot, &mut room.ring, page, room.passed, max);
         }
         self.turn(slot);
+        self.keep_budget();
         self.take_frames(slot, after + 1, frames, out);
         self.settle(slot, out);
     }

@@ -51,6 +51,16 @@ pub enum Input<'a, R, K, F> {
         /// The last frame it needs not get.
         after: Seq,
     },
+    /// As [`Input::Join`], for a reader that has what lies before: it took that over another
+    /// connection. Nothing that is heard later takes it back there.
+    Resume {
+        /// Where.
+        room: R,
+        /// Who.
+        reader: K,
+        /// The last frame it has.
+        after: Seq,
+    },
     /// The reader may see nothing after `last`. Only hastens what the log itself says.
     Leave {
         /// Where.
@@ -231,6 +241,11 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
                 reader,
                 after,
             } => self.join(room, reader, after, out),
+            Input::Resume {
+                room,
+                reader,
+                after,
+            } => self.resume(room, reader, after, out),
             Input::Leave { room, reader, last } => self.leave(room, &reader, last, out),
             Input::Gone { reader } => self.gone(&reader),
             Input::Committed {

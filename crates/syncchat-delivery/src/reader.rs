@@ -44,6 +44,21 @@ impl<K> Seat<K> {
         self.next <= passed && !self.full
     }
 
+    /// It has what lies before `first`, whatever was heard of earlier spans.
+    pub(crate) fn resume_at(&mut self, first: Seq) {
+        if self.next < first && !self.begun {
+            self.next = first;
+            if let Some(spans) = &mut self.spans {
+                spans.returns.retain(|&other| other > first);
+                if spans.last < first {
+                    spans.last = Seq::MAX;
+                }
+            }
+        }
+        self.also_from(first);
+        self.begun = true;
+    }
+
     /// It took `next`. Whether that was the last of its span.
     pub(crate) fn took(&mut self) -> bool {
         self.next += 1;
@@ -221,6 +236,21 @@ mod tests {
         seat.also_from(30);
         assert!(seat.next == 41 && seat.ended(45));
         assert_eq!(seat.next, 50);
+    }
+
+    #[test]
+    fn who_resumes_is_not_taken_back() {
+        let mut seat = Seat::new((), 30, false);
+        seat.end_at(35);
+        seat.also_from(40);
+        seat.also_from(60);
+        seat.resume_at(50);
+        seat.also_from(44);
+        assert!(seat.next == 50 && !seat.is_ending() && !seat.took());
+        assert!(seat.ended(50) && seat.next == 60);
+        let mut seat = Seat::new((), 60, false);
+        seat.resume_at(50);
+        assert!(seat.next == 50 && !seat.took() && seat.ended(55) && seat.next == 60);
     }
 
     #[test]

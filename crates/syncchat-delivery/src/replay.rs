@@ -91,6 +91,38 @@ impl Replay {
         }
     }
 
+    /// Keeps frames that a page brought, beginning with `first`, if they lead up to the ring, or to
+    /// `passed` if it is empty: who else comes from as far back finds them here. At most `max` in
+    /// all, the newest ones.
+    pub(crate) fn keep_older<F: Frame>(
+        &mut self,
+        slot: u32,
+        ring: &mut Ring<F>,
+        (first, page): (Seq, &[F]),
+        passed: Seq,
+        max: usize,
+    ) {
+        let end = if ring.len() > 0 { ring.first } else { passed + 1 };
+        let leading = end.saturating_sub(first);
+        let Some(page) = usize::try_from(leading).ok().and_then(|n| page.get(..n)) else {
+            return;
+        };
+        let count = page.len().min(max.saturating_sub(ring.len()));
+        if count == 0 {
+            return;
+        }
+        for frame in page[page.len() - count..].iter().rev() {
+            self.bytes += frame.bytes();
+            ring.frames.push_front(frame.clone());
+        }
+        ring.first = end - count as Seq;
+        self.frames += count;
+        // Each ring's frames stand in `order` as they go.
+        self.order.retain(|&(other, _)| other != slot);
+        let seqs = ring.first..ring.first + ring.len() as Seq;
+        self.order.extend(seqs.map(|seq| (slot, seq)));
+    }
+
     /// Puts a frame in the place of the one with this `seq`, if that is still there.
     pub(crate) fn change<F: Frame>(&mut self, ring: &mut Ring<F>, seq: Seq, frame: F) {
         if let Some(old) = ring.get_mut(seq) {
@@ -183,6 +215,27 @@ mod tests {
         assert_eq!(replay.bytes, 27);
         replay.forget(&mut rings[1]);
         assert_eq!((replay.bytes, replay.frames), (10, 1));
+    }
+
+    #[test]
+    fn a_page_that_leads_up_to_the_ring_is_kept() {
+        let (mut replay, mut ring) = (Replay::new(), Ring::new());
+        let page = [1, 2, 3].map(Text);
+        replay.keep_older(0, &mut ring, (5, &page), 8, 4);
+        assert_eq!(ring.len(), 0, "8 is missing");
+        replay.keep_older(0, &mut ring, (5, &page), 7, 4);
+        assert_eq!((ring.first, ring.len(), replay.bytes), (5, 3, 6));
+        replay.keep(0, &mut ring, 8, Text(1), 4);
+        replay.keep_older(0, &mut ring, (3, &page), 8, 4);
+        assert_eq!((ring.first, ring.len()), (5, 4), "there is no room");
+        replay.keep(0, &mut ring, 9, Text(1), 5);
+        replay.evict(&mut ring, 5);
+        replay.keep_older(0, &mut ring, (4, &page), 9, 5);
+        assert_eq!((ring.first, ring.len(), replay.frames), (5, 5, 5));
+        let order: Vec<_> = replay.order.iter().map(|&(_, seq)| seq).collect();
+        assert_eq!(order, [5, 6, 7, 8, 9]);
+        replay.keep_older(0, &mut ring, (9, &page), 9, 9);
+        assert_eq!(ring.first, 5, "that lies behind its beginning");
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         let gap_first =
             gap_due.is_some_and(|due| due <= now) && (self.refilled || laggard.is_none());
         let (reason, next, end) = match laggard {
-            Some(next) if !gap_first => (Reason::Behind, next, self.ring_start()),
+            Some(next) if !gap_first => self.behind(next, config),
             _ => (Reason::Gap, self.passed + 1, self.gap_end()),
         };
         self.refilled = reason == Reason::Behind;
@@ -237,6 +237,15 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         let limit = usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX);
         out.fetch(self.key, next - 1, limit.clamp(1, config.page), reason);
         None
+    }
+
+    /// What to fetch for a seat that is owed `next`: where the page will reach the ring, a little
+    /// more than that one needs, for others who come from about the same place.
+    fn behind(&self, next: Seq, config: &Config) -> (Reason, Seq, Seq) {
+        let end = self.ring_start();
+        let first = next.saturating_sub(config.look_back).max(1);
+        let reaches = end.saturating_sub(first) <= config.page as Seq;
+        (Reason::Behind, if reaches { first } else { next }, end)
     }
 
     /// What some lagging seat is owed, another one each time.

@@ -16,20 +16,34 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
     }
 
     pub(crate) fn join(&mut self, key: R, reader: K, after: Seq, out: &mut impl Outlet<R, K, F>) {
-        let first = after + 1;
         let known = self.readers.get(&reader);
-        if known.is_some_and(|known| known.departed_since(key, first)) {
+        if known.is_some_and(|known| known.departed_since(key, after + 1)) {
             return;
         }
-        let slot = match self.slots.get(&key) {
+        let slot = self.slot_of(key, after, out);
+        self.seat(slot, reader, after + 1);
+        self.settle(slot, out);
+    }
+
+    pub(crate) fn resume(&mut self, key: R, reader: K, after: Seq, out: &mut impl Outlet<R, K, F>) {
+        let slot = self.slot_of(key, after, out);
+        self.seat(slot, reader.clone(), after + 1);
+        let index = self.readers.get(&reader).and_then(|r| r.seat_in(slot));
+        if let (Some(index), Some(room)) = (index, self.at_mut(slot)) {
+            room.seats[index as usize].resume_at(after + 1);
+        }
+        self.settle(slot, out);
+    }
+
+    /// The room's slot; one that is not kept here yet begins after `after`.
+    fn slot_of(&mut self, key: R, after: Seq, out: &mut impl Outlet<R, K, F>) -> u32 {
+        match self.slots.get(&key) {
             Some(&slot) => slot,
             None => {
                 out.subscribe(key);
                 self.open(key, after)
             }
-        };
-        self.seat(slot, reader, first);
-        self.settle(slot, out);
+        }
     }
 
     /// Seats a reader in a room, or tells its seat of another span.

@@ -72,6 +72,7 @@ impl Bench {
     fn new(readers: &[Reader]) -> Bench {
         let config = Config {
             page: 4,
+            look_back: 0,
             ring_frames: 3,
             patience: 30,
             retry_min: 50,

@@ -193,6 +193,7 @@ impl Scenario {
         World {
             machine: Machine::new(Config {
                 page: 2,
+                look_back: 1,
                 ring_frames: 1,
                 ring_bytes: 1,
                 early_frames: 1,

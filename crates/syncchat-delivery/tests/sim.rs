@@ -64,6 +64,20 @@ impl Log {
     fn is_member(&self, user: usize) -> bool {
         self.may_see(user, Seq::MAX)
     }
+
+    /// Where a member comes back who has what lies up to `after`: if that is within one of their
+    /// spans and not at its end. Else they are new here.
+    fn place(&self, user: usize, room: Room, after: Seq) -> Place {
+        let spans = &self.spans[&user];
+        let returns = spans.iter().map(|&(first, _)| first);
+        let resumed = spans.iter().any(|&(a, b)| a <= after + 1 && after < b);
+        Place {
+            room,
+            after: if resumed { after } else { self.head() },
+            resumed,
+            returns: returns.filter(|&f| resumed && f > after + 1).collect(),
+        }
+    }
 }
 
 struct Device {
@@ -80,13 +94,25 @@ struct Device {
     refused: bool,
 }
 
+/// Where a device is let in.
+#[derive(Debug, Clone)]
+struct Place {
+    room: Room,
+    /// It gets what follows.
+    after: Seq,
+    /// It has what lies before, from an earlier connection.
+    resumed: bool,
+    /// Where its later spans begin.
+    returns: Vec<Seq>,
+}
+
 /// What is on its way.
 #[derive(Debug, Clone)]
 enum Mail {
     Committed(Room, Seq, usize),
     Joined(usize, Room, Seq),
     Parted(usize, Room, Seq),
-    Memberships(Reader, Vec<(Room, Seq)>),
+    Memberships(Reader, Vec<Place>),
     Page(Room, Seq, usize),
     Heads(usize, Vec<Room>),
     Subscribed(Room),
@@ -284,6 +310,7 @@ impl Node {
         let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let config = Config {
             page: 1 + rng.below(5),
+            look_back: rng.next() % 4,
             ring_frames: rng.below(8),
             ring_bytes: 100 * rng.below(30),
             early_frames: rng.below(6),
@@ -420,7 +447,7 @@ impl Node {
         let reader = world.devices.len() as Reader;
         let user = world.rng.below(USERS);
         let limit = world.rng.pick(&[1, 2, 8, 1_000]).unwrap_or(1);
-        world.devices.push(Device {
+        let mut device = Device {
             user,
             here: true,
             entered: false,
@@ -429,11 +456,21 @@ impl Node {
             queued: 0,
             limit,
             refused: false,
-        });
-        let memberships = (0..ROOMS)
-            .filter(|&room| world.logs[room].is_member(user))
-            .map(|room| (room, world.logs[room].head()))
-            .collect();
+        };
+        let mut memberships = Vec::new();
+        for room in 0..ROOMS {
+            let log = &world.logs[room];
+            if log.is_member(user) {
+                let missed = world.rng.below(8) as Seq;
+                let place = log.place(user, room, log.head().saturating_sub(missed));
+                if place.resumed {
+                    device.since[room] = place.after;
+                    device.got[room] = place.after;
+                }
+                memberships.push(place);
+            }
+        }
+        world.devices.push(device);
         self.tell_all(Input::Hold { reader });
         self.world.post(Mail::Memberships(reader, memberships));
     }
@@ -502,15 +539,8 @@ impl Node {
                     return;
                 }
                 self.world.devices[reader as usize].entered = true;
-                for (room, after) in rooms {
-                    self.tell(
-                        room % SHARDS,
-                        Input::Join {
-                            room,
-                            reader,
-                            after,
-                        },
-                    );
+                for place in rooms {
+                    self.enter(reader, place);
                 }
                 self.tell_all(Input::Drained { reader });
             }
@@ -545,6 +575,34 @@ impl Node {
                 self.world.subscribed[room] = true;
                 self.tell(room % SHARDS, Input::Subscribed { room });
             }
+        }
+    }
+
+    fn enter(&mut self, reader: Reader, place: Place) {
+        let Place { room, after, .. } = place;
+        let shard = room % SHARDS;
+        let (resumed, returns) = (place.resumed, place.returns);
+        let first = match resumed {
+            true => Input::Resume {
+                room,
+                reader,
+                after,
+            },
+            false => Input::Join {
+                room,
+                reader,
+                after,
+            },
+        };
+        self.tell(shard, first);
+        for first in returns {
+            let after = first - 1;
+            let later = Input::Join {
+                room,
+                reader,
+                after,
+            };
+            self.tell(shard, later);
         }
     }
 

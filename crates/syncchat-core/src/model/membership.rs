@@ -1,6 +1,6 @@
 //! Who is in a conversation, from which `seq` to which: the one rule of what a person may see.
 
-use super::{ConversationId, Seq, UserId};
+use super::{ConversationId, Seq, Timestamp, UserId};
 
 /// The ranges of `seq` a person may see: rising, disjoint, at most the last one open.
 ///
@@ -93,6 +93,8 @@ pub struct Membership {
     pub delivered_seq: Seq,
     /// The conversation's newest `seq` when this was read.
     pub last_seq: Seq,
+    /// When that message was written; when the conversation was made, if there is none.
+    pub updated_at: Timestamp,
 }
 
 #[cfg(test)]

@@ -265,6 +265,7 @@ impl Log {
             read_seq: place.read_seq,
             delivered_seq: place.delivered_seq,
             last_seq: self.conversation.last_seq,
+            updated_at: self.conversation.updated_at,
         })
     }
 

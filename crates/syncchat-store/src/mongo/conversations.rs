@@ -50,7 +50,7 @@ pub(super) async fn head_records(
     query::fields(
         &store.conversations.clone_with_type(),
         doc! { "_id": { "$in": oids(ids) }, "lastSeq": { "$exists": true } },
-        doc! { "lastSeq": 1, "lastOrdinal": 1 },
+        doc! { "lastSeq": 1, "lastOrdinal": 1, "updatedAt": 1 },
     )
     .await
 }

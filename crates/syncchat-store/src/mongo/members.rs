@@ -13,7 +13,7 @@ use syncchat_core::model::{
 };
 use syncchat_core::ports::store::{Addition, Audience, CursorAdvance, Cursors, StoreResult};
 
-use super::documents::{HeadRecord, Id, MemberRecord, MessageRecord, count, int, oids};
+use super::documents::{HeadRecord, Id, MemberRecord, MessageRecord, count, int, oids, timestamp};
 use super::errors::{matched, store_error};
 use super::{MongoStore, conversations, query, union};
 use crate::limits::CALL_TIMEOUT;
@@ -24,7 +24,7 @@ pub(super) async fn of_user(store: &MongoStore, user: UserId) -> StoreResult<Vec
     let heads: Vec<HeadRecord> = query::fields(
         &store.conversations.clone_with_type(),
         doc! { "participants": user.oid(), "lastSeq": { "$exists": true } },
-        doc! { "lastSeq": 1 },
+        doc! { "lastSeq": 1, "updatedAt": 1 },
     )
     .await?;
     let mut memberships = with_heads(store, user, heads).await?;
@@ -48,18 +48,20 @@ async fn with_heads(
     user: UserId,
     heads: Vec<HeadRecord>,
 ) -> StoreResult<Vec<Membership>> {
-    let last_seqs: HashMap<ObjectId, i64> =
-        heads.iter().map(|head| (head.id, head.last_seq)).collect();
-    let ids: Vec<ObjectId> = last_seqs.keys().copied().collect();
+    let heads: HashMap<ObjectId, HeadRecord> =
+        heads.into_iter().map(|head| (head.id, head)).collect();
+    let ids: Vec<ObjectId> = heads.keys().copied().collect();
     let rows = of_ids(store, user, &ids).await?;
     let membership = |row: MemberRecord| {
+        let head = heads.get(&row.conversation_id)?;
         Some(Membership {
             conversation: ConversationId::from_bytes(row.conversation_id.bytes()),
             user,
             spans: row.seq_spans(),
             read_seq: count(row.read_seq),
             delivered_seq: count(row.delivered_seq),
-            last_seq: count(*last_seqs.get(&row.conversation_id)?),
+            last_seq: count(head.last_seq),
+            updated_at: timestamp(head.updated_at),
         })
     };
     Ok(rows.into_iter().filter_map(membership).collect())

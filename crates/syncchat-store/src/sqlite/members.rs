@@ -11,7 +11,7 @@ use syncchat_core::ports::store::{Addition, CursorAdvance, Cursors};
 use super::rows::{MESSAGE_COLUMNS, int, message, spans};
 
 const MEMBERSHIP: &str =
-    "SELECT m.conversation, m.user, m.spans, m.read_seq, m.delivered_seq, c.last_seq
+    "SELECT m.conversation, m.user, m.spans, m.read_seq, m.delivered_seq, c.last_seq, c.updated_at
      FROM members m JOIN conversations c ON c.id = m.conversation";
 
 fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
@@ -22,6 +22,7 @@ fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
         read_seq: row.get(3)?,
         delivered_seq: row.get(4)?,
         last_seq: row.get(5)?,
+        updated_at: Timestamp::from_millis(row.get(6)?),
     })
 }
 

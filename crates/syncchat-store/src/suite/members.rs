@@ -110,6 +110,7 @@ pub async fn changes_come_with_their_message(world: World) {
         read_seq: 3,
         delivered_seq: 3,
         last_seq: 3,
+        updated_at: conversation.updated_at,
     };
     assert_eq!(world.membership(cleo, id).await, Some(expected.clone()));
     assert_eq!(world.store.memberships_of(cleo).await.unwrap(), [expected]);

@@ -64,6 +64,7 @@ pub(in crate::mongo) struct HeadRecord {
     pub(in crate::mongo) last_seq: i64,
     #[serde(default)]
     pub(in crate::mongo) last_ordinal: i64,
+    pub(in crate::mongo) updated_at: DateTime,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
