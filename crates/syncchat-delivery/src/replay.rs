@@ -102,7 +102,11 @@ impl Replay {
         passed: Seq,
         max: usize,
     ) {
-        let end = if ring.len() > 0 { ring.first } else { passed + 1 };
+        let end = if ring.len() > 0 {
+            ring.first
+        } else {
+            passed + 1
+        };
         let leading = end.saturating_sub(first);
         let Some(page) = usize::try_from(leading).ok().and_then(|n| page.get(..n)) else {
             return;

@@ -122,13 +122,20 @@ pub trait Handler: Send + Sync + Sized + 'static {
     fn has_namespace(&self, namespace: &str) -> bool;
 
     /// A client wants to join a namespace, with CONNECT's object if it sent one. After `Ok` the
-    /// engine sends CONNECT `{"sid"}` and then calls [`Handler::connected`].
+    /// engine sends CONNECT `{"sid"}`, or `{"sid", "pid"}`, and then calls [`Handler::connected`].
     fn connect(
         &self,
         handshake: &Arc<Handshake>,
         namespace: &str,
         auth: Option<&RawValue>,
     ) -> impl Future<Output = Result<Self::Data, ConnectError>> + Send;
+
+    /// The `pid` of connection state recovery for CONNECT's answer. The one that the client came
+    /// with says that it was recovered, another one that it was not, and none that there is no such
+    /// thing.
+    fn pid<'a>(&self, _data: &'a Self::Data) -> Option<&'a str> {
+        None
+    }
 
     /// The socket has joined; what is emitted now comes right after CONNECT.
     fn connected(&self, socket: &Socket<Self>);

@@ -339,7 +339,8 @@ impl<H: Handler> Namespaces<H> {
         let joined = Id::random()
             .map_err(|error| error.to_string())
             .and_then(|id| {
-                let frame = Frame::connect(&namespace, id.as_str(), None);
+                let pid = self.app.handler.pid(&data);
+                let frame = Frame::connect(&namespace, id.as_str(), pid);
                 Ok((id, frame.map_err(|error| error.to_string())?))
             });
         let (id, frame) = match joined {

@@ -12,19 +12,21 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use syncchat_contract::error::{AUTHENTICATION_ERROR, ConnectErrorData};
-use syncchat_contract::payload::{Authenticate, ClosingReason};
+use syncchat_contract::payload::{Authenticate, ClosingReason, Comeback};
 use syncchat_core::model::{Membership, User, UserId};
 use syncchat_core::{Error, ErrorCode, Result};
-use syncchat_engine::{Class, ConnectError, DisconnectReason};
+use syncchat_engine::{Class, ConnectError, DisconnectReason, Handshake};
 use syncchat_identity::Claims;
 use tokio::time::{Instant, sleep};
 
+use crate::comeback::{Beginning, Claim};
 use crate::frames;
 use crate::gateway::Gateway;
 use crate::hub::{Arriving, Client, Joined, Reader};
-use crate::limits::{ENTRANCE_RETRY, ENTRANCE_WAIT, RETURN_AFTER_FAILURE};
+use crate::limits::{ENTRANCE_RETRY, ENTRANCE_WAIT, RECOVERY_WAIT, RETURN_AFTER_FAILURE};
 use crate::mailbox::{Command, Place};
 use crate::metrics;
+use crate::recovery::{self, Lost, Recoverable};
 use crate::session::{Session, say_goodbye};
 
 /// What came of a token presented with CONNECT.
@@ -39,27 +41,99 @@ pub(crate) enum Entrance {
 pub(crate) struct Ready {
     claims: Claims,
     user: User,
+    beginning: Beginning,
+    /// It goes on where an earlier connection was.
+    recovered: bool,
+    arriving: Arriving,
+}
+
+/// What the store says of a person, and who hears of changes since.
+struct Known {
+    user: User,
     memberships: Vec<Membership>,
     arriving: Arriving,
 }
 
 impl Gateway {
     /// Looks at what came with CONNECT. No token: the socket may still authenticate.
-    pub(crate) async fn receive(&self, auth: Option<&RawValue>) -> Result<Session, ConnectError> {
+    pub(crate) async fn receive(
+        &self,
+        handshake: &Handshake,
+        auth: Option<&RawValue>,
+    ) -> Result<Session, ConnectError> {
         let token = Authenticate::read_connect(auth).map_err(|error| refusal(&error))?;
+        let comeback = Comeback::read_connect(auth);
+        let recoverable = recovery::is_wanted(handshake, &comeback).then(Recoverable::fresh);
+        let recoverable = recoverable.flatten();
         let Some(Authenticate { token }) = token else {
-            return Ok(Session::new(None));
+            return Ok(Session::new(None, recoverable));
         };
         let identity = &self.parts.identity;
         let claims = identity.verify(&token).map_err(|error| refusal(&error))?;
-        match self.look_up(claims).await {
-            Ok(ready) => Ok(Session::new(Some(Entrance::Ready(Box::new(ready))))),
-            // Official clients give up after a refusal: a store that is away is no reason for one.
-            Err(error) if error.code == ErrorCode::Unavailable => {
-                Ok(Session::new(Some(Entrance::Waiting(claims))))
+        let claim = match self.claim(comeback, claims.user) {
+            Some(Err(lost)) => {
+                metrics::recovery(lost.as_str());
+                None
             }
-            Err(error) => Err(refusal(&error)),
+            claim => claim.and_then(Result::ok),
+        };
+        self.look_up(claims, claim, recoverable).await
+    }
+
+    /// Finds out all that is needed to let somebody in.
+    async fn look_up(
+        &self,
+        claims: Claims,
+        claim: Option<Claim>,
+        fresh: Option<Recoverable>,
+    ) -> Result<Session, ConnectError> {
+        let wait = claim.as_ref().map_or(Duration::ZERO, |_| RECOVERY_WAIT);
+        let until = Instant::now() + wait;
+        let known = loop {
+            match self.know(claims.user).await {
+                Ok(known) => break known,
+                Err(error) if error.code != ErrorCode::Unavailable => return Err(refusal(&error)),
+                Err(_) if Instant::now() < until => sleep(ENTRANCE_RETRY).await,
+                // Official clients give up after a refusal: a store that is away is no reason for one.
+                Err(_) => {
+                    if claim.is_some() {
+                        metrics::recovery(Lost::Unavailable.as_str());
+                    }
+                    return Ok(Session::new(Some(Entrance::Waiting(claims)), fresh));
+                }
+            }
+        };
+        let Known {
+            user,
+            memberships,
+            arriving,
+        } = known;
+        let went_on = match claim {
+            Some(claim) => Some(self.go_on(claim, user.id, &memberships, until).await),
+            None => None,
+        };
+        if let Some(went_on) = &went_on {
+            let result = went_on
+                .as_ref()
+                .map_or_else(|lost| lost.as_str(), |_| "recovered");
+            metrics::recovery(result);
+            tracing::debug!(user = %user.id, result, "a client has come back");
         }
+        let went_on = went_on.and_then(Result::ok);
+        let recovered = went_on.is_some();
+        let mut beginning = went_on.unwrap_or_else(|| self.begin(user.id, &memberships, fresh));
+        let recoverable = beginning.recoverable.take();
+        let ready = Ready {
+            claims,
+            user,
+            beginning,
+            recovered,
+            arriving,
+        };
+        Ok(Session::new(
+            Some(Entrance::Ready(Box::new(ready))),
+            recoverable,
+        ))
     }
 
     /// The socket is there.
@@ -71,16 +145,19 @@ impl Gateway {
             return;
         }
         match socket.data().take_entrance() {
-            Some(Entrance::Ready(ready)) => self.let_in_at_once(socket, &ready),
+            Some(Entrance::Ready(ready)) => self.let_in_at_once(socket, *ready),
             _ => self.await_token(socket),
         }
     }
 
-    fn let_in_at_once(&self, socket: &Client, ready: &Ready) {
+    fn let_in_at_once(&self, socket: &Client, ready: Ready) {
         let (user, claims) = (&ready.user, &ready.claims);
         socket.data().belongs_to(user.id);
         self.greet(socket, user, claims);
-        let places = places(&ready.memberships);
+        if ready.recovered {
+            self.welcome_back(socket, user.id, &ready.beginning.new);
+        }
+        let places = ready.beginning.places;
         let entered = self
             .hub
             .enter(user.id, socket, Some(&ready.arriving), |heard| {
@@ -133,8 +210,12 @@ impl Gateway {
         match read.await {
             Ok((profile, memberships)) => {
                 socket.data().belongs_to(user);
+                let session = socket.data();
+                if let Some(recoverable) = session.recoverable() {
+                    self.begin_track(recoverable, user, &memberships);
+                }
                 self.greet(socket, &profile, &claims);
-                let places = places(&memberships);
+                let places = self.begin(user, &memberships, None).places;
                 let entered = self.hub.if_here(user, socket, || {
                     self.enter_shards(socket, user, places, Vec::new());
                 });
@@ -152,12 +233,11 @@ impl Gateway {
         }
     }
 
-    async fn look_up(&self, claims: Claims) -> Result<Ready> {
-        let arriving = self.hub.arrive(claims.user);
-        self.hub.listen_for(claims.user).await;
-        let (user, memberships) = self.read(claims.user).await?;
-        Ok(Ready {
-            claims,
+    async fn know(&self, user: UserId) -> Result<Known> {
+        let arriving = self.hub.arrive(user);
+        self.hub.listen_for(user).await;
+        let (user, memberships) = self.read(user).await?;
+        Ok(Known {
             user,
             memberships,
             arriving,
@@ -172,13 +252,21 @@ impl Gateway {
             ErrorCode::NotFound => Error::new(ErrorCode::Unauthorized, "nobody has this token"),
             _ => error,
         })?;
-        Ok((profile, memberships?))
+        let mut memberships = memberships?;
+        memberships.retain(|membership| membership.spans.is_open());
+        Ok((profile, memberships))
     }
 
-    /// Says whose the socket is.
+    /// Says whose the socket is, and where it begins, for who understands that.
     pub(crate) fn greet(&self, socket: &Client, user: &User, claims: &Claims) {
         let frame = frames::authenticated(user, &self.config.node_id, claims.expires_at);
-        let _ = socket.emit(&frame, Class::Essential);
+        let _ = match socket.data().recoverable() {
+            Some(recoverable) => recoverable.with_track(|track| match track {
+                Some(track) => socket.emit(&track.stamp(&frame), Class::Essential),
+                None => socket.emit(&frame, Class::Essential),
+            }),
+            None => socket.emit(&frame, Class::Essential),
+        };
     }
 
     fn enter_shards(&self, socket: &Client, user: UserId, places: Vec<Place>, heard: Vec<Joined>) {
@@ -203,17 +291,6 @@ impl Gateway {
         metrics::authenticated(1.0);
         tracing::debug!(socket = socket.id(), %user, "socket authenticated");
     }
-}
-
-/// The person's conversations.
-fn places(memberships: &[Membership]) -> Vec<Place> {
-    let open = memberships.iter().filter(|m| m.spans.is_open());
-    open.map(|m| Place {
-        conversation: m.conversation,
-        after: m.last_seq,
-        spans: m.spans.clone(),
-    })
-    .collect()
 }
 
 fn refusal(error: &Error) -> ConnectError {

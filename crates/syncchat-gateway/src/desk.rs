@@ -8,7 +8,7 @@ use syncchat_delivery::{Outlet, Reason, Verdict};
 use syncchat_engine::{Class, Pushed};
 use syncchat_protocol::Frame;
 
-use crate::frames::{self, Shared};
+use crate::frames::{self, Entry, Shared};
 use crate::hub::Reader;
 use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
@@ -232,10 +232,8 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
         let entry = &frame.0;
         let own = entry.origin.is_some_and(|origin| origin == reader.number());
         let pushed = match own {
-            true => reader
-                .0
-                .emit(&frames::msg_sent(&entry.message), Class::Reliable),
-            false => reader.0.emit(&entry.received, Class::Reliable),
+            true => emit_message(reader, entry, &frames::msg_sent(&entry.message)),
+            false => emit_message(reader, entry, &entry.received),
         };
         match pushed {
             Pushed::Behind => return Verdict::Full,
@@ -291,6 +289,25 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
         metrics::rooms(-1.0);
         self.unsubscriptions.push(conversation);
     }
+}
+
+/// Emits a message in one of its forms, with an offset for who understands that.
+fn emit_message(reader: &Reader, entry: &Entry, frame: &Frame) -> Pushed {
+    let Some(recoverable) = reader.0.data().recoverable() else {
+        return reader.0.emit(frame, Class::Reliable);
+    };
+    recoverable.with_track(|track| {
+        let Some(track) = track else {
+            return reader.0.emit(frame, Class::Reliable);
+        };
+        let undo = track.advance(entry.step(reader.user()));
+        let pushed = reader.0.emit(&track.stamp(frame), Class::Reliable);
+        match pushed {
+            Pushed::Behind => track.take_back(undo),
+            _ => track.settle(entry.message.created_at, entry.is_fresh()),
+        }
+        pushed
+    })
 }
 
 /// Emits what is no message. False if the socket is behind.

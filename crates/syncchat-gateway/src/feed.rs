@@ -106,6 +106,13 @@ impl Feed {
             .post(Command::Joined(user, conversation.id, *seq));
         let frame = frames::conversation_created(conversation, *seq);
         for socket in sockets {
+            if *seq == 0
+                && let Some(recoverable) = socket.data().recoverable()
+            {
+                recoverable.with_track(|track| {
+                    track.map(|track| track.is_new(conversation.id, conversation.created_at))
+                });
+            }
             let _ = socket.emit(&frame, Class::Essential);
         }
     }

@@ -20,6 +20,9 @@ use syncchat_core::model::{
 use syncchat_core::ports::fleet::Change;
 use syncchat_protocol::Frame;
 
+use crate::limits::RECENT_QUIET;
+use crate::recovery::{Step, Turn};
+
 /// A message on its way down: one entry of a conversation's log, as frames.
 pub(crate) struct Entry {
     pub(crate) message: Arc<model::Message>,
@@ -61,6 +64,26 @@ impl Entry {
     /// From accepted to now.
     pub(crate) fn age(&self) -> Duration {
         self.age + self.came.elapsed()
+    }
+
+    /// Whether it came here soon after it was written.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.age < RECENT_QUIET / 2
+    }
+
+    /// What it is for the place of somebody who gets it.
+    pub(crate) fn step(&self, reader: Option<UserId>) -> Step {
+        let turn = match reader {
+            Some(_) if reader == self.added() => Turn::Added,
+            Some(_) if reader == self.removed() => Turn::Removed,
+            _ => Turn::Said,
+        };
+        Step {
+            room: self.message.conversation,
+            seq: self.message.seq,
+            at: self.message.created_at,
+            turn,
+        }
     }
 
     /// Who is added by it.

@@ -23,6 +23,7 @@ use crate::hub::{Client, Hub, Reader};
 use crate::limits::{PRESENCE_LANES, SHARDS_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::presence::PresenceKeeper;
+use crate::recovery::{Past, Recoverable};
 use crate::session::{Deadline, Session};
 use crate::shard::Shard;
 use crate::timers::Timers;
@@ -66,6 +67,7 @@ pub struct Gateway {
     additions: Arc<Additions>,
     pub(crate) typing: Arc<TypingKeeper>,
     pub(crate) presence: Arc<PresenceKeeper>,
+    pub(crate) past: Past,
     pub(crate) deadlines: Arc<Timers<Deadline>>,
     pub(crate) draining: AtomicBool,
     /// For tasks that outlive the call that starts them.
@@ -92,6 +94,7 @@ impl Gateway {
             Gateway {
                 typing: Arc::new(TypingKeeper::new(Arc::clone(&parts.fleet))),
                 presence: Arc::new(PresenceKeeper::new(&parts, Arc::clone(&hub))),
+                past: Past::new(Arc::clone(&parts.chat)),
                 feed: Arc::new(feed),
                 additions,
                 hub,
@@ -187,11 +190,15 @@ impl Handler for Gateway {
 
     async fn connect(
         &self,
-        _handshake: &Arc<Handshake>,
+        handshake: &Arc<Handshake>,
         _namespace: &str,
         auth: Option<&RawValue>,
     ) -> Result<Session, ConnectError> {
-        self.receive(auth).await
+        self.receive(handshake, auth).await
+    }
+
+    fn pid<'a>(&self, session: &'a Session) -> Option<&'a str> {
+        session.recoverable().map(Recoverable::pid)
     }
 
     fn connected(&self, socket: &Socket<Gateway>) {

@@ -14,6 +14,25 @@ pub(crate) const ENTRANCE_RETRY: Duration = Duration::from_millis(500);
 /// `reconnectInMs` when a store that is away is the cause.
 pub(crate) const RETURN_AFTER_FAILURE: Duration = Duration::from_secs(2);
 
+/// Conversations whose place an offset tells by itself, when they had messages a moment ago. Beyond
+/// it those with the oldest go; messages of theirs that are still on their way then make a recovery
+/// impossible.
+pub(crate) const RECENT_ROOMS_MAX: usize = 16;
+/// How long a conversation has to have been quiet for the watermark of an offset to speak for it:
+/// longer than a message takes from its time to its receivers, clocks that differ included.
+pub(crate) const RECENT_QUIET: Duration = Duration::from_secs(10);
+/// Messages that a recovery sends at most. Who missed more is told that it was not recovered, and
+/// asks for what it wants to see.
+pub(crate) const RECOVERED_MESSAGES_MAX: u64 = 10_000;
+/// Conversations a person may have come to while they were away, for a recovery.
+pub(crate) const NEW_ROOMS_MAX: usize = 32;
+/// How long a connection that may be recovered waits for a store that is away. Then it is begun anew.
+pub(crate) const RECOVERY_WAIT: Duration = Duration::from_secs(10);
+/// Messages read at once to find when they were written.
+pub(crate) const PAST_PAGE: usize = 100;
+/// Conversations of which such times are remembered. Beyond it all are forgotten, to be read again.
+pub(crate) const PAST_ROOMS_MAX: usize = 4_096;
+
 /// Shards at most, however many processors there are: each knows every socket.
 pub(crate) const SHARDS_MAX: usize = 16;
 /// Events of the fleet that wait for one shard. Beyond it they are dropped and counted, and the

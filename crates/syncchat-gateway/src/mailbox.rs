@@ -58,8 +58,14 @@ pub(crate) enum Command {
 /// A conversation of a person who enters.
 pub(crate) struct Place {
     pub(crate) conversation: ConversationId,
-    /// Where it stood when that was read.
+    /// Where the person goes on.
     pub(crate) after: Seq,
+    /// What lies before was taken by an earlier connection.
+    pub(crate) resumed: bool,
+    /// Where later spans of theirs begin.
+    pub(crate) returns: Vec<Seq>,
+    /// Where the log ended when that was read.
+    pub(crate) head: Seq,
     /// What the person may see of it.
     pub(crate) spans: SeqSpans,
 }

@@ -30,6 +30,9 @@ pub const FEED_DROPPED: &str = "syncchat_feed_dropped_total";
 pub const ADDITIONS_LOOKS: &str = "syncchat_membership_looks_total";
 /// Memberships found in this way.
 pub const ADDITIONS_FOUND: &str = "syncchat_memberships_found_total";
+/// Returns of clients: `recovered` by connection state recovery, or why not (`invalid`,
+/// `membership`, `uncertain`, `too_much`, `unavailable`), and each `sync`.
+pub const RECOVERIES: &str = "syncchat_recoveries_total";
 /// Events from clients, by event and result.
 pub const EVENTS: &str = "syncchat_events_total";
 /// Sockets that belong to somebody.
@@ -39,7 +42,7 @@ pub const ROOMS: &str = "syncchat_rooms";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 11] = [
+    const COUNTERS: [(&str, &str); 12] = [
         (DELIVERIES, "messages handed to sockets"),
         (GAPS, "gaps in the backplane closed from the store"),
         (BACKFILLED, "messages read to close gaps and refill sockets"),
@@ -50,6 +53,7 @@ pub fn describe() {
         (FEED_DROPPED, "fleet events a shard had no room for"),
         (ADDITIONS_LOOKS, "looks for memberships not heard of"),
         (ADDITIONS_FOUND, "memberships found without being heard of"),
+        (RECOVERIES, "returns of clients, by result"),
         (EVENTS, "events from clients, by event and result"),
     ];
     for (name, help) in COUNTERS {
@@ -129,6 +133,10 @@ pub(crate) fn addition_found() {
 
 pub(crate) fn event(event: &'static str, result: &'static str) {
     counter!(EVENTS, "event" => event, "result" => result).increment(1);
+}
+
+pub(crate) fn recovery(result: &'static str) {
+    counter!(RECOVERIES, "result" => result).increment(1);
 }
 
 pub(crate) fn authenticated(change: f64) {

@@ -17,6 +17,7 @@ use crate::frames;
 use crate::gateway::Gateway;
 use crate::hub::Client;
 use crate::limits::{AUTHENTICATE_WAIT, TOKEN_WARNING};
+use crate::recovery::Recoverable;
 use crate::timers::TimerKey;
 
 /// What the gateway keeps with each socket.
@@ -28,6 +29,8 @@ pub struct Session {
     /// What `connect` found out, until the socket is there.
     entrance: Mutex<Option<Entrance>>,
     place: Mutex<Place>,
+    /// For who understands offsets.
+    recoverable: Option<Recoverable>,
     /// Keeps what has to happen in the order of the client's events in that order, although it
     /// waits for something: sending, and authenticating.
     pub(crate) order: tokio::sync::Mutex<()>,
@@ -63,7 +66,7 @@ pub(crate) enum Deadline {
 }
 
 impl Session {
-    pub(crate) fn new(entrance: Option<Entrance>) -> Session {
+    pub(crate) fn new(entrance: Option<Entrance>, recoverable: Option<Recoverable>) -> Session {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Session {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -71,6 +74,7 @@ impl Session {
             lease: Mutex::default(),
             entrance: Mutex::new(entrance),
             place: Mutex::default(),
+            recoverable,
             order: tokio::sync::Mutex::new(()),
         }
     }
@@ -105,6 +109,11 @@ impl Session {
             Some(Entrance::Waiting(claims)) => Some(claims),
             _ => None,
         }
+    }
+
+    /// What connection state recovery needs, if it understands that.
+    pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
+        self.recoverable.as_ref()
     }
 
     /// It is put into the hub under this person. False if it has left already.

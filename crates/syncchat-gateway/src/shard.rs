@@ -154,7 +154,20 @@ impl Shard {
         for place in places {
             let room = place.conversation;
             self.desk.rights.set(user, room, &place.spans);
-            self.join(room, reader.clone(), place.after);
+            let (reader, after) = (reader.clone(), place.after);
+            match place.resumed {
+                true => self.input(Input::Resume {
+                    room,
+                    reader: reader.clone(),
+                    after,
+                }),
+                false => self.join(room, reader.clone(), after),
+            }
+            for first in place.returns {
+                self.join(room, reader.clone(), first - 1);
+            }
+            let head = place.head;
+            self.input(Input::Head { room, head });
         }
         self.desk.release(&reader);
         self.drained(reader);

@@ -14,6 +14,7 @@ use syncchat_core::text;
 use crate::limits::{EXPIRED_TOKENS_BATCH, LOGIN_BYTES_MAX};
 use crate::metrics;
 use crate::passwords::{self, Passwords};
+use crate::recovery::{Seal, Seals};
 use crate::refresh;
 use crate::tokens::{Claims, Family, Secret, Tokens};
 
@@ -63,6 +64,7 @@ pub struct Identity {
     fleet: Arc<dyn Fleet>,
     passwords: Passwords,
     tokens: Tokens,
+    seals: Seals,
     refresh_ttl: Duration,
 }
 
@@ -80,6 +82,7 @@ impl Identity {
             fleet,
             passwords: Passwords::new(config.bcrypt_cost),
             tokens: Tokens::new(&config.secret, &config.former_secrets, config.access_ttl),
+            seals: Seals::new(&config.secret, &config.former_secrets),
             refresh_ttl: config.refresh_ttl,
         }
     }
@@ -206,6 +209,12 @@ impl Identity {
     /// `token_expired` if it was good once, else `unauthorized`.
     pub fn verify(&self, token: &str) -> Result<Claims> {
         self.tokens.verify(token)
+    }
+
+    /// The seals of the offsets of a connection: the one to use, then those that may have been used
+    /// under former secrets. None if this cannot be a `pid`.
+    pub fn seals<'a>(&'a self, pid: &'a str, user: UserId) -> impl Iterator<Item = Seal> + 'a {
+        self.seals.of(pid, user)
     }
 
     /// An access token without a refresh token, for `syncchat token`; and when it ends. The caller

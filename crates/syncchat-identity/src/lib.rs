@@ -10,14 +10,17 @@
 //! ends the family's live sockets at once; REST calls with an access token already handed out go
 //! on until it expires (15 minutes by default).
 //!
-//! Read in this order: [`identity`], [`passwords`], [`tokens`], [`refresh`], [`limits`].
+//! Read in this order: [`identity`], [`passwords`], [`tokens`], [`refresh`], [`recovery`],
+//! [`limits`].
 
 pub mod identity;
 pub mod limits;
 pub mod metrics;
 pub mod passwords;
+pub mod recovery;
 pub mod refresh;
 pub mod tokens;
 
 pub use identity::{Identity, IdentityConfig, RegisterRequest, Session};
+pub use recovery::Seal;
 pub use tokens::{Claims, Secret};

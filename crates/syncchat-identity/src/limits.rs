@@ -10,6 +10,8 @@ pub const SECRET_BYTES_MIN: usize = 32;
 pub const SECRETS_MAX: usize = 8;
 /// Bytes of an access token. Ours have about 250. Longer: `unauthorized`, without looking.
 pub const ACCESS_TOKEN_BYTES_MAX: usize = 4_096;
+/// Bytes of a `pid`. Ours have 20. Longer: it is none of ours.
+pub const PID_BYTES_MAX: usize = 64;
 /// Bytes of randomness in a refresh token.
 pub const REFRESH_TOKEN_BYTES: usize = 32;
 

@@ -33,6 +33,34 @@ impl Frame {
         EventHead::new(name).payload(payload)
     }
 
+    /// A copy of an event without attachments that carries this offset of connection state
+    /// recovery, its last argument. `offset` is URL-safe base64, and written as it is.
+    ///
+    /// Costs a copy of the frame: the arguments are not encoded again.
+    pub fn with_offset(&self, offset: &str) -> Frame {
+        debug_assert!(
+            offset
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        );
+        let Some((Opcode::Text, text)) = self.messages().next() else {
+            return self.clone();
+        };
+        let Some(open) = text.strip_suffix(b"]") else {
+            return self.clone();
+        };
+        let size = open.len() + offset.len() + 4;
+        let header = websocket::header(Opcode::Text, size);
+        let header = &header[HEADER_BYTES_MAX - websocket::header_size(size)..];
+        let mut wire = Vec::with_capacity(header.len() + size);
+        for part in [header, open, b",\"", offset.as_bytes(), b"\"]"] {
+            wire.extend_from_slice(part);
+        }
+        Frame {
+            wire: Bytes::from(wire),
+        }
+    }
+
     /// The answer to a client's event.
     pub fn ack(
         namespace: &str,
@@ -350,6 +378,17 @@ mod tests {
             let messages: Vec<_> = frame.messages().collect();
             assert_eq!(messages.len(), 1);
             assert_eq!(messages[0].1.len(), 1 + size);
+        }
+    }
+
+    #[test]
+    fn an_offset_becomes_the_last_argument() {
+        let head = EventHead::new("e");
+        for size in [0, 90, 118, 119, 300, 65_500, 65_536] {
+            let payload = "x".repeat(size);
+            let frame = Frame::event("e", &payload).unwrap();
+            let expected = head.offset("Ab-_9").payload(&payload).unwrap();
+            assert_eq!(frame.with_offset("Ab-_9").wire(), expected.wire(), "{size}");
         }
     }
 

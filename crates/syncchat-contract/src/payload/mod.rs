@@ -13,6 +13,6 @@ pub use emit::{
     MsgSent, MsgStatus, Presence, ServerClosing, TokenExpiring, Typing,
 };
 pub use request::{
-    AskPresence, Authenticate, DeleteMsg, EditMsg, Mark, NewConversation, SendMsg, SetTyping, Sync,
-    client_msg_id,
+    AskPresence, Authenticate, Comeback, DeleteMsg, EditMsg, Mark, NewConversation, SendMsg,
+    SetTyping, Sync, client_msg_id,
 };

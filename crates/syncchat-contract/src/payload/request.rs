@@ -24,6 +24,18 @@ pub struct Authenticate {
     pub token: String,
 }
 
+/// What CONNECT's object says of connection state recovery. Nothing in it is ever wrong: what is not
+/// of the right type was not said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comeback {
+    /// The `pid` of an earlier connection, unchecked.
+    pub pid: Option<String>,
+    /// The offset of the last event of that connection, unchecked.
+    pub offset: Option<String>,
+    /// Whether events are to carry offsets. Without it the server judges by what client it is.
+    pub recovery: Option<bool>,
+}
+
 /// `send_msg`.
 #[derive(Debug, Clone)]
 pub struct SendMsg {
@@ -117,6 +129,25 @@ impl Authenticate {
         let mut reader = Reader::argument(Some(raw))?;
         let token = reader.optional("token");
         reader.finish(|| Some(token.map(|token| Authenticate { token })))
+    }
+}
+
+impl Comeback {
+    /// Reads CONNECT's object.
+    pub fn read_connect(raw: Option<&RawValue>) -> Comeback {
+        let Some(raw) = raw else {
+            return Comeback::default();
+        };
+        let fields: BTreeMap<String, &RawValue> =
+            serde_json::from_str(raw.get()).unwrap_or_default();
+        let text = |name| serde_json::from_str(fields.get(name).map(|raw| raw.get())?).ok();
+        Comeback {
+            pid: text("pid"),
+            offset: text("offset"),
+            recovery: fields
+                .get("recovery")
+                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+        }
     }
 }
 
@@ -425,6 +456,28 @@ mod tests {
         assert!(read(json!({})).unwrap().is_none());
         assert_eq!(read(json!({"token": "t"})).unwrap().unwrap().token, "t");
         assert!(read(json!({"token": {"$gt": ""}})).is_err());
+    }
+
+    #[test]
+    fn who_comes_back_says_so_or_does_not() {
+        let read = |json: Value| Comeback::read_connect(Some(&raw(&json)));
+        let full = json!({"pid": "p", "offset": "o", "token": "t", "recovery": false});
+        let comeback = read(full);
+        assert_eq!(
+            (comeback.pid.as_deref(), comeback.offset.as_deref()),
+            (Some("p"), Some("o"))
+        );
+        assert_eq!(comeback.recovery, Some(false));
+        let nothing = [
+            json!({}),
+            json!([]),
+            json!("p"),
+            json!({"pid": 1, "offset": null}),
+        ];
+        for nothing in nothing {
+            assert_eq!(read(nothing), Comeback::default());
+        }
+        assert_eq!(Comeback::read_connect(None), Comeback::default());
     }
 
     #[test]

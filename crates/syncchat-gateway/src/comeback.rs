@@ -1,0 +1,185 @@
+//! A client comes back: its offset is turned into places to go on from, or it begins anew.
+
+use std::time::Duration;
+
+use syncchat_contract::payload::{ClosingReason, Comeback};
+use syncchat_core::ErrorCode;
+use syncchat_core::model::{Conversation, Membership, Timestamp, UserId};
+use syncchat_engine::{Class, DisconnectReason};
+use tokio::time::{Instant, sleep};
+
+use crate::frames;
+use crate::gateway::Gateway;
+use crate::hub::Client;
+use crate::limits::ENTRANCE_RETRY;
+use crate::mailbox::Place;
+use crate::recovery::{self, Found, Lost, Offset, Recoverable, Start, Track};
+use crate::session::say_goodbye;
+
+/// What a client has shown of an earlier connection of its person.
+pub(crate) struct Claim {
+    pid: String,
+    offset: Offset,
+}
+
+/// Where a socket begins.
+pub(crate) struct Beginning {
+    pub(crate) places: Vec<Place>,
+    pub(crate) recoverable: Option<Recoverable>,
+    /// Conversations made for it while it was away; only for who was recovered.
+    pub(crate) new: Vec<Conversation>,
+}
+
+impl Gateway {
+    /// Reads what a client shows of its last connection; `None` if it shows nothing.
+    pub(crate) fn claim(&self, comeback: Comeback, user: UserId) -> Option<Result<Claim, Lost>> {
+        let offset = recovery::read(&self.parts.identity, &comeback, user);
+        let pid = comeback.pid?;
+        Some(
+            offset
+                .map(|offset| Claim { pid, offset })
+                .ok_or(Lost::Invalid),
+        )
+    }
+
+    /// Goes on where that connection was.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) async fn go_on(
+        &self,
+        claim: Claim,
+        user: UserId,
+        memberships: &[Membership],
+        until: Instant,
+    ) -> Result<Beginning, Lost> {
+        let Claim { pid, offset } = claim;
+        let found = self.find(&offset, memberships, until).await?;
+        let new = self.made_since(&found, offset.watermark, until).await?;
+        let seal = self.parts.identity.seals(&pid, user).next();
+        let (sums, recent) = recovery::goes_on(&offset, memberships, &found);
+        let track = Track::resume(seal.ok_or(Lost::Invalid)?, sums, recent);
+        let starts = found.starts;
+        let place = |m: &Membership| {
+            let start = starts.get(&m.conversation).cloned();
+            place(m, start.unwrap_or_else(|| Start::at_head(m)))
+        };
+        Ok(Beginning {
+            places: memberships.iter().map(place).collect(),
+            recoverable: Some(Recoverable::new(pid, Some(track))),
+            new,
+        })
+    }
+
+    async fn find(
+        &self,
+        offset: &Offset,
+        memberships: &[Membership],
+        until: Instant,
+    ) -> Result<Found, Lost> {
+        let unknown = recovery::unknown(offset, memberships);
+        let heads: Vec<_> = unknown
+            .iter()
+            .map(|m| (m.conversation, m.last_seq))
+            .collect();
+        let at_watermark = loop {
+            match self.past.newest_at(heads.clone(), offset.watermark).await {
+                Ok(found) => break found.ok_or(Lost::TooMuch)?,
+                Err(error) => retry(error.code, until).await?,
+            }
+        };
+        recovery::resolve(offset, memberships, &at_watermark)
+    }
+
+    /// Of the conversations that the client may not know, those that were made since it went, and
+    /// those that are older but that it came to since.
+    async fn made_since(
+        &self,
+        found: &Found,
+        watermark: Timestamp,
+        until: Instant,
+    ) -> Result<Vec<Conversation>, Lost> {
+        let mut made = Vec::new();
+        for &room in &found.new {
+            let conversation = loop {
+                match self.parts.chat.inspect(room).await {
+                    Ok(conversation) => break conversation,
+                    Err(error) => retry(error.code, until).await?,
+                }
+            };
+            let begun = found.starts.get(&room).is_some_and(|start| start.after > 0);
+            let is_new = |conversation: &Conversation| begun || conversation.created_at > watermark;
+            made.extend(conversation.filter(|c| is_new(c)).map(|c| (*c).clone()));
+        }
+        Ok(made)
+    }
+
+    /// Begins at the ends of the logs.
+    pub(crate) fn begin(
+        &self,
+        user: UserId,
+        memberships: &[Membership],
+        recoverable: Option<Recoverable>,
+    ) -> Beginning {
+        if let Some(recoverable) = &recoverable {
+            self.begin_track(recoverable, user, memberships);
+        }
+        let place = |m: &Membership| place(m, Start::at_head(m));
+        Beginning {
+            places: memberships.iter().map(place).collect(),
+            recoverable,
+            new: Vec::new(),
+        }
+    }
+
+    /// The socket begins at the ends of these logs.
+    pub(crate) fn begin_track(
+        &self,
+        recoverable: &Recoverable,
+        user: UserId,
+        memberships: &[Membership],
+    ) {
+        let seal = self.parts.identity.seals(recoverable.pid(), user).next();
+        if let Some(seal) = seal {
+            recoverable.set_track(Track::begin(seal, memberships, Timestamp::now()));
+        }
+    }
+
+    /// Tells a socket that goes on of conversations that are new to it, and ends what is left of its
+    /// last connection here.
+    pub(crate) fn welcome_back(&self, socket: &Client, user: UserId, new: &[Conversation]) {
+        for conversation in new {
+            // Without a claim to know what of it was read: the client asks for that as usual.
+            let frame = frames::conversation_created(conversation, 0);
+            let _ = socket.emit(&frame, Class::Essential);
+        }
+        let pid = |socket: &Client| socket.data().recoverable().map(|r| r.pid().to_owned());
+        let mine = pid(socket);
+        for other in self.hub.sockets_of(user) {
+            if other.data().number() != socket.data().number() && pid(&other) == mine {
+                say_goodbye(&other, ClosingReason::Replaced, Duration::ZERO);
+                other.close(DisconnectReason::ServerClose);
+            }
+        }
+    }
+}
+
+/// Waits a moment if that may help.
+async fn retry(code: ErrorCode, until: Instant) -> Result<(), Lost> {
+    if code != ErrorCode::Unavailable || Instant::now() >= until {
+        return Err(Lost::Unavailable);
+    }
+    sleep(ENTRANCE_RETRY).await;
+    Ok(())
+}
+
+fn place(membership: &Membership, start: Start) -> Place {
+    Place {
+        conversation: membership.conversation,
+        after: start.after,
+        resumed: start.resumed,
+        returns: start.returns,
+        head: membership.last_seq,
+        spans: membership.spans.clone(),
+    }
+}
