@@ -1,19 +1,23 @@
 //! A client comes back: its offset is turned into places to go on from, or it begins anew.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use syncchat_contract::payload::{ClosingReason, Comeback};
 use syncchat_core::ErrorCode;
-use syncchat_core::model::{Conversation, Membership, Timestamp, UserId};
+use syncchat_core::model::{
+    Conversation, ConversationId, Membership, Message, Seq, SystemEvent, Timestamp, UserId,
+};
 use syncchat_engine::{Class, DisconnectReason};
 use tokio::time::{Instant, sleep};
 
 use crate::frames;
 use crate::gateway::Gateway;
 use crate::hub::Client;
-use crate::limits::ENTRANCE_RETRY;
+use crate::limits::{ENTRANCE_RETRY, PAST_PAGE};
 use crate::mailbox::Place;
-use crate::recovery::{self, Found, Lost, Offset, Recoverable, Start, Track};
+use crate::recovery::{self, Came, Found, Lost, Offset, Recoverable, Start, Track};
 use crate::session::say_goodbye;
 
 /// What a client has shown of an earlier connection of its person.
@@ -27,7 +31,7 @@ pub(crate) struct Beginning {
     pub(crate) places: Vec<Place>,
     pub(crate) recoverable: Option<Recoverable>,
     /// Conversations made for it while it was away; only for who was recovered.
-    pub(crate) new: Vec<Conversation>,
+    pub(crate) new: Vec<Arc<Conversation>>,
 }
 
 impl Gateway {
@@ -54,8 +58,16 @@ impl Gateway {
         until: Instant,
     ) -> Result<Beginning, Lost> {
         let Claim { pid, offset } = claim;
-        let found = self.find(&offset, memberships, until).await?;
-        let new = self.made_since(&found, offset.watermark, until).await?;
+        let mut found = self.find(&offset, memberships, until).await?;
+        let mut new = Vec::new();
+        for &(room, came) in &found.new {
+            new.extend(self.inspect(room, until).await?);
+            if came == Came::Joined
+                && let Some(start) = found.starts.get_mut(&room)
+            {
+                start.after = self.addition(room, start.after, user, until).await? - 1;
+            }
+        }
         let seal = self.parts.identity.seals(&pid, user).next();
         let (sums, recent) = recovery::goes_on(&offset, memberships, &found);
         let track = Track::resume(seal.ok_or(Lost::Invalid)?, sums, recent);
@@ -88,30 +100,49 @@ impl Gateway {
                 Err(error) => retry(error.code, until).await?,
             }
         };
-        recovery::resolve(offset, memberships, &at_watermark)
+        let empty = at_watermark.iter().filter(|&(_, seq)| *seq == 0);
+        let mut made = HashMap::new();
+        for (&room, _) in empty {
+            let conversation = self.inspect(room, until).await?;
+            made.extend(conversation.map(|c| (room, c.created_at)));
+        }
+        recovery::resolve(offset, memberships, &at_watermark, &made)
     }
 
-    /// Of the conversations that the client may not know, those that were made since it went, and
-    /// those that are older but that it came to since.
-    async fn made_since(
+    /// The message by which the person was added, the first such one after this.
+    async fn addition(
         &self,
-        found: &Found,
-        watermark: Timestamp,
+        room: ConversationId,
+        after: Seq,
+        user: UserId,
         until: Instant,
-    ) -> Result<Vec<Conversation>, Lost> {
-        let mut made = Vec::new();
-        for &room in &found.new {
-            let conversation = loop {
-                match self.parts.chat.inspect(room).await {
-                    Ok(conversation) => break conversation,
-                    Err(error) => retry(error.code, until).await?,
-                }
-            };
-            let begun = found.starts.get(&room).is_some_and(|start| start.after > 0);
-            let is_new = |conversation: &Conversation| begun || conversation.created_at > watermark;
-            made.extend(conversation.filter(|c| is_new(c)).map(|c| (*c).clone()));
+    ) -> Result<Seq, Lost> {
+        let pages = loop {
+            match self.parts.chat.backfill(&[(room, after)], PAST_PAGE).await {
+                Ok(pages) => break pages,
+                Err(error) => retry(error.code, until).await?,
+            }
+        };
+        let is_it = |message: &Message| match message.event {
+            Some(SystemEvent::Added { user: added, .. }) => added == user,
+            _ => false,
+        };
+        let mut messages = pages.iter().flat_map(|page| &page.messages);
+        let found = messages.find(|message| is_it(message));
+        found.map(|message| message.seq).ok_or(Lost::Membership)
+    }
+
+    async fn inspect(
+        &self,
+        room: ConversationId,
+        until: Instant,
+    ) -> Result<Option<Arc<Conversation>>, Lost> {
+        loop {
+            match self.parts.chat.inspect(room).await {
+                Ok(conversation) => return Ok(conversation),
+                Err(error) => retry(error.code, until).await?,
+            }
         }
-        Ok(made)
     }
 
     /// Begins at the ends of the logs.
@@ -147,7 +178,7 @@ impl Gateway {
 
     /// Tells a socket that goes on of conversations that are new to it, and ends what is left of its
     /// last connection here.
-    pub(crate) fn welcome_back(&self, socket: &Client, user: UserId, new: &[Conversation]) {
+    pub(crate) fn welcome_back(&self, socket: &Client, user: UserId, new: &[Arc<Conversation>]) {
         for conversation in new {
             // Without a claim to know what of it was read: the client asks for that as usual.
             let frame = frames::conversation_created(conversation, 0);

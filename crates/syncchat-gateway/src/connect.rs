@@ -153,10 +153,10 @@ impl Gateway {
     fn let_in_at_once(&self, socket: &Client, ready: Ready) {
         let (user, claims) = (&ready.user, &ready.claims);
         socket.data().belongs_to(user.id);
-        self.greet(socket, user, claims);
         if ready.recovered {
             self.welcome_back(socket, user.id, &ready.beginning.new);
         }
+        self.greet(socket, user, claims);
         let places = ready.beginning.places;
         let entered = self
             .hub

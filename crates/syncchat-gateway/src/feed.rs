@@ -5,9 +5,10 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use syncchat_core::model::{ConversationId, Timestamp, UserId};
+use syncchat_core::model::{Conversation, ConversationId, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
 use syncchat_engine::Class;
+use syncchat_protocol::Frame;
 
 use crate::additions::Additions;
 use crate::desk::tell_if_possible;
@@ -17,6 +18,7 @@ use crate::hub::{Client, Hub, Joined, Reader};
 use crate::limits::{DEAF_COMPARE_INTERVAL, PRESENCE_TIMES_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
+use crate::recovery::Track;
 
 /// The mailboxes of all shards, and who is here.
 pub(crate) struct Feed {
@@ -106,16 +108,27 @@ impl Feed {
             .post(Command::Joined(user, conversation.id, *seq));
         let frame = frames::conversation_created(conversation, *seq);
         for socket in sockets {
-            if *seq == 0
-                && let Some(recoverable) = socket.data().recoverable()
-            {
-                recoverable.with_track(|track| {
-                    track.map(|track| track.is_new(conversation.id, conversation.created_at))
-                });
+            if *seq == 0 {
+                tell_of_new(socket, conversation, &frame);
+                continue;
             }
             let _ = socket.emit(&frame, Class::Essential);
         }
     }
+}
+
+/// Tells a socket of a conversation without messages: from then on it is owed all of them.
+fn tell_of_new(socket: &Client, conversation: &Conversation, frame: &Frame) {
+    let track = |track: Option<&mut Track>| {
+        let track = track?;
+        track.is_new(conversation.id, conversation.created_at);
+        Some(track.stamp(frame))
+    };
+    let emit = |frame: &Frame| socket.emit(frame, Class::Essential);
+    let _ = match socket.data().recoverable() {
+        Some(recoverable) => recoverable.with_track(|t| emit(track(t).as_ref().unwrap_or(frame))),
+        None => emit(frame),
+    };
 }
 
 impl FleetListener for Feed {

@@ -20,7 +20,7 @@ use syncchat_protocol::Frame;
 
 pub(crate) use offset::{Offset, Scratch};
 pub(crate) use past::Past;
-pub(crate) use resolve::{Found, Lost, Start, goes_on, resolve, unknown};
+pub(crate) use resolve::{Came, Found, Lost, Start, goes_on, resolve, unknown};
 pub(crate) use track::{Step, Track, Turn};
 
 /// How the official JavaScript client is known, in browsers and elsewhere.
@@ -96,6 +96,9 @@ pub(crate) fn read(identity: &Identity, comeback: &Comeback, user: UserId) -> Op
     let (pid, offset) = (comeback.pid.as_deref()?, comeback.offset.as_deref()?);
     Offset::read(offset, identity.seals(pid, user))
 }
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod testing {

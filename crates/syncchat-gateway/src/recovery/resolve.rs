@@ -9,9 +9,9 @@
 //! client is told that it was not recovered.
 //!
 //! That needs the conversations to be those of the old connection. One that the person was removed
-//! from since shows in the sum of the conversations' marks. One that they came to since has `i` = 0
-//! if it is new, or begins with a span that tells; for somebody's first time in an older group
-//! neither is so, and it is found as what both sums have too much.
+//! from since shows in the sum of the conversations' marks. One that they came to since was made
+//! after the watermark if it is new, or begins with a span that tells; for somebody's first time in
+//! an older group neither is so, and it is found as what both sums have too much.
 
 use std::collections::HashMap;
 
@@ -52,8 +52,19 @@ impl Lost {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) starts: HashMap<ConversationId, Start>,
-    /// Conversations the client may never have heard of.
-    pub(crate) new: Vec<ConversationId>,
+    /// Conversations the client was not in.
+    pub(crate) new: Vec<(ConversationId, Came)>,
+}
+
+/// How a person came to a conversation while they were away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It was made, with them in it.
+    Made,
+    /// They were there before, and were added again: their start is known.
+    Back,
+    /// They were added to it for the first time: by the first such message after their start.
+    Joined,
 }
 
 /// Where to go on in one conversation.
@@ -90,11 +101,12 @@ pub(crate) fn unknown<'a>(offset: &Offset, places: &'a [Membership]) -> Vec<&'a 
 }
 
 /// Works it out. `places` are the conversations the person is in now; `at_watermark` has those of
-/// [`unknown`].
+/// [`unknown`], and `made` says of those that had no message then when they were made.
 pub(crate) fn resolve(
     offset: &Offset,
     places: &[Membership],
     at_watermark: &HashMap<ConversationId, Seq>,
+    made: &HashMap<ConversationId, Timestamp>,
 ) -> Result<Found, Lost> {
     let mut recent = told(offset, places)?;
     let mut found = Found::default();
@@ -110,13 +122,21 @@ pub(crate) fn resolve(
         if after > place.last_seq || (told.is_some() && !seated) {
             return Err(Lost::Uncertain);
         }
-        if seated && after > 0 {
-            sum += after;
-            rooms = room_mark(room).wrapping_add(rooms);
+        let is_made = made.get(&room).is_some_and(|made| *made > offset.watermark);
+        match (seated, is_made) {
+            (false, _) => found.new.push((room, Came::Back)),
+            (true, true) => found.new.push((room, Came::Made)),
+            (true, false) => {
+                sum += after;
+                rooms = room_mark(room).wrapping_add(rooms);
+            }
         }
-        if told.is_none() && (!seated || (after == 0 && place.updated_at > offset.watermark)) {
-            found.new.push(room);
-        } else if told.is_none() && after < place.last_seq && place.spans == SeqSpans::all() {
+        if seated
+            && !is_made
+            && told.is_none()
+            && after < place.last_seq
+            && place.spans == SeqSpans::all()
+        {
             perhaps_new.push((room, after));
         }
         missed += place.spans.count(after, place.last_seq);
@@ -129,7 +149,7 @@ pub(crate) fn resolve(
         rooms.wrapping_sub(offset.rooms),
     );
     for (room, after) in surplus(excess, &perhaps_new)? {
-        found.new.push(room);
+        found.new.push((room, Came::Joined));
         let start = Start {
             after,
             resumed: false,
@@ -149,28 +169,25 @@ pub(crate) fn goes_on(
     places: &[Membership],
     found: &Found,
 ) -> ((Timestamp, u64, u32), Vec<Recent>) {
-    let (mut sum, mut rooms) = (offset.sum, offset.rooms);
+    let mut rooms = offset.rooms;
     let mut recent = Vec::new();
     for place in places {
         let room = place.conversation;
         let mark = room_mark(room);
         let told = offset.recent.iter().find(|&&(other, _)| other == mark);
-        let new = found.new.contains(&room);
-        let seq = match (told, found.starts.get(&room)) {
-            (Some(&(_, seq)), _) => seq,
-            (None, Some(start)) if new => {
-                sum = sum.wrapping_add(start.after);
-                if start.after > 0 {
-                    rooms = rooms.wrapping_add(mark);
-                }
-                start.after
+        let seq = match told {
+            Some(&(_, seq)) => seq,
+            // In all others they will be added by the first message that is delivered.
+            None if found.new.contains(&(room, Came::Made)) => {
+                rooms = rooms.wrapping_add(mark);
+                0
             }
-            _ => continue,
+            None => continue,
         };
         let at = place.updated_at;
         recent.push(Recent { room, seq, at });
     }
-    ((offset.watermark, sum, rooms), recent)
+    ((offset.watermark, offset.sum, rooms), recent)
 }
 
 /// The places that the offset names.

@@ -103,6 +103,7 @@ impl Track {
     /// A conversation was made with this person in it; it has no messages.
     pub(crate) fn is_new(&mut self, room: ConversationId, at: Timestamp) {
         if self.find(room).is_none() {
+            self.count(room, 0);
             self.push(room, 0, at);
         }
     }
@@ -118,12 +119,11 @@ impl Track {
         } = step;
         let (sum, rooms) = (self.sum, self.rooms);
         let known = self.find(room);
-        let before = match (known, turn) {
-            (Some(index), _) => self.recent[index].seq,
-            (None, Turn::Added) => 0,
-            (None, _) => seq - 1,
-        };
-        self.discount(room, before);
+        match (known, turn) {
+            (Some(index), _) => self.discount(room, self.recent[index].seq),
+            (None, Turn::Added) => {}
+            (None, _) => self.discount(room, seq - 1),
+        }
         let recent = if turn == Turn::Removed {
             match known {
                 Some(index) => Change::Taken(index, self.recent.swap_remove(index)),
@@ -209,15 +209,11 @@ impl Track {
 
     fn count(&mut self, room: ConversationId, seq: Seq) {
         self.sum = self.sum.wrapping_add(seq);
-        if seq > 0 {
-            self.rooms = self.rooms.wrapping_add(room_mark(room));
-        }
+        self.rooms = self.rooms.wrapping_add(room_mark(room));
     }
 
     fn discount(&mut self, room: ConversationId, seq: Seq) {
         self.sum = self.sum.wrapping_sub(seq);
-        if seq > 0 {
-            self.rooms = self.rooms.wrapping_sub(room_mark(room));
-        }
+        self.rooms = self.rooms.wrapping_sub(room_mark(room));
     }
 }
