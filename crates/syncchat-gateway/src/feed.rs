@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use syncchat_core::model::{Conversation, ConversationId, Timestamp, UserId};
+use syncchat_core::model::{ConversationId, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
 use syncchat_engine::Class;
 use syncchat_protocol::Frame;
@@ -108,25 +108,25 @@ impl Feed {
             .post(Command::Joined(user, conversation.id, *seq));
         let frame = frames::conversation_created(conversation, *seq);
         for socket in sockets {
-            if *seq == 0 {
-                tell_of_new(socket, conversation, &frame);
-                continue;
-            }
-            let _ = socket.emit(&frame, Class::Essential);
+            tell_joined(socket, joined, &frame);
         }
     }
 }
 
-/// Tells a socket of a conversation without messages: from then on it is owed all of them.
-fn tell_of_new(socket: &Client, conversation: &Conversation, frame: &Frame) {
-    let track = |track: Option<&mut Track>| {
-        let track = track?;
+/// Tells a socket of a conversation its person has come to. From then on it is owed what follows: of a
+/// new one, all messages.
+pub(crate) fn tell_joined(socket: &Client, joined: &Joined, frame: &Frame) {
+    let Joined { conversation, seq } = joined;
+    let stamped = |track: Option<&mut Track>| {
+        let track = track.filter(|_| *seq == 0)?;
         track.is_new(conversation.id, conversation.created_at);
         Some(track.stamp(frame))
     };
     let emit = |frame: &Frame| socket.emit(frame, Class::Essential);
     let _ = match socket.data().recoverable() {
-        Some(recoverable) => recoverable.with_track(|t| emit(track(t).as_ref().unwrap_or(frame))),
+        Some(recoverable) => {
+            recoverable.with_track(|track| emit(stamped(track).as_ref().unwrap_or(frame)))
+        }
         None => emit(frame),
     };
 }

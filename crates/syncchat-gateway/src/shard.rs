@@ -7,10 +7,10 @@ use syncchat_core::Chat;
 use syncchat_core::model::{ConversationId, Message, Seq, SeqSpans, UserId};
 use syncchat_core::ports::fleet::{Change, Fleet, FleetEvent};
 use syncchat_delivery::{Config, Input, Machine, Millis};
-use syncchat_engine::Class;
 use syncchat_protocol::Frame;
 
 use crate::desk::{Desk, deliver_notice, tell_if_possible};
+use crate::feed::tell_joined;
 use crate::frames::{self, Entry, Shared};
 use crate::hub::{Joined, Reader};
 use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN};
@@ -211,7 +211,7 @@ impl Shard {
         metrics::addition_found();
         let frame = frames::conversation_created(&joined.conversation, seq);
         for reader in &readers {
-            let _ = reader.0.emit(&frame, Class::Essential);
+            tell_joined(&reader.0, joined, &frame);
         }
         self.joined(user, room, seq);
     }

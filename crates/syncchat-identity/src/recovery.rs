@@ -67,7 +67,10 @@ impl Seals {
         let secrets = std::iter::once(first).chain(others);
         let keys = secrets.map(|secret| secret.derive(PURPOSE));
         // HMAC takes keys of any length.
-        Seals(keys.filter_map(|key| Hmac::new_from_slice(&key).ok()).collect())
+        Seals(
+            keys.filter_map(|key| Hmac::new_from_slice(&key).ok())
+                .collect(),
+        )
     }
 
     /// The seals of a connection, the one to use first; none if this cannot be a pid.
