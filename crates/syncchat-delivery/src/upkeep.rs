@@ -30,12 +30,8 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         }
     }
 
-    /// Anything may have been lost, changes of frames too: those that were kept may be old ones.
     pub(crate) fn doubt_all(&mut self) {
         for slot in 0..self.rooms.len() as u32 {
-            if let Some(Some(room)) = self.rooms.get_mut(slot as usize) {
-                self.replay.forget(&mut room.ring);
-            }
             self.doubt(slot);
         }
     }
