@@ -150,8 +150,10 @@ impl Plot<'_> {
             let _ = write!(
                 out,
                 "<line class=\"tick\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{floor}\" y2=\"{:.1}\"/>\
-                 <text class=\"x\" x=\"{at:.1}\" y=\"{:.1}\">{name}</text>",
+                 <text class=\"x\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
                 floor + 4.0,
+                // The last one must not reach over the edge.
+                at.min(WIDTH - 4.0 * name.len() as f64),
                 floor + 16.0
             );
         }
