@@ -11,6 +11,8 @@ import type { Row } from '../state/rows';
 
 /** The end counts as reached from this near. */
 const AT_END_PX = 40;
+/** Further down than any conversation reaches; what is beyond the end is the end. */
+const FAR_PX = 1e9;
 /** After a hand on it the view is left alone for so long: what the hand does comes first. */
 const HAND_MS = 250;
 /** Fewer new rows than this fit on a screen with the end: then the view starts at the end. */
@@ -51,8 +53,7 @@ export function useListView(
     view.current.follows = true;
     // Once, without the virtualiser: it would repeat it while heights become known, also when a
     // hand has begun to scroll up. Where it was not the end yet, `follow` comes again.
-    const box = scroller.current;
-    if (box) box.scrollTop = box.scrollHeight;
+    scroller.current?.scrollTo({ top: FAR_PX });
   }, [scroller]);
 
   /** To the end, if that is where the view stood before something changed. */
