@@ -155,6 +155,7 @@ for i in 0 1 2; do
   run "gateway-$((i + 1))" env --chdir "$data/gateway-$((i + 1))" "$binary" serve \
     --node-id "n$((i + 1))" --listen "127.0.0.1:${gateway_ports[i]}" \
     --admin-listen "127.0.0.1:${admin_ports[i]}" --store "$store" \
+    --files "file:$data/files" \
     --backplane "redis://127.0.0.1:$redis_port" --trusted-proxies 127.0.0.0/8 \
     --jwt-secret-file "$data/jwt-secret" --log-format json
   export "GATEWAY_$((i + 1))=127.0.0.1:${gateway_ports[i]}" "GATEWAY_$((i + 1))_ADMIN_PORT=${admin_ports[i]}"

@@ -38,11 +38,11 @@ function isAtEnd({ scrollOffset, viewportSize, scrollSize }: VirtualizerHandle):
   return scrollOffset + viewportSize >= scrollSize - AT_END_PX;
 }
 
-/** `scroller` is what scrolls; `ready`: whether enough is there to place the view. */
+/** `scrollerRef` is what scrolls; `ready`: whether enough is there to place the view. */
 export function useListView(
   rows: readonly Row[],
   ready: boolean,
-  scroller: RefObject<HTMLElement | null>,
+  scrollerRef: RefObject<HTMLElement | null>,
 ): ListView {
   const list = useRef<VirtualizerHandle>(null);
   const [atEnd, setAtEnd] = useState(true);
@@ -53,8 +53,8 @@ export function useListView(
     view.current.follows = true;
     // Once, without the virtualiser: it would repeat it while heights become known, also when a
     // hand has begun to scroll up. Where it was not the end yet, `follow` comes again.
-    scroller.current?.scrollTo({ top: FAR_PX });
-  }, [scroller]);
+    scrollerRef.current?.scrollTo({ top: FAR_PX });
+  }, [scrollerRef]);
 
   /** To the end, if that is where the view stood before something changed. */
   const follow = useCallback(() => {
