@@ -1,21 +1,7 @@
-import type { Page } from '@playwright/test';
-import axe from 'axe-core';
-
+import { findings } from './axe';
 import { expect, testWith } from './fixtures';
 
 const test = testWith();
-
-/** Serious findings of axe on the page as it is now. */
-async function findings(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(async () => {
-    const { axe: checker } = window as unknown as { axe: typeof axe };
-    return checker.run(document, { resultTypes: ['violations'] });
-  });
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-}
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test(`axe finds nothing serious in ${colorScheme}`, async ({ world, browser }) => {

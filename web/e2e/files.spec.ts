@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 
 import type { Locator, Page } from '@playwright/test';
 
+import { findings } from './axe';
 import { expect, testWith, type Person } from './fixtures';
 
 const test = testWith('--max-file-size', '5MB');
@@ -74,6 +75,7 @@ for (const [device, viewport] of [
     await card.click();
     expect((await download).suggestedFilename()).toBe('Übersicht 1.txt');
     expect(await readFile(await (await download).path())).toEqual(words);
+    expect(await findings(ben.page)).toEqual([]);
     await ben.page.screenshot({ path: `../target/screens/files-${device}.png` });
 
     // After a reload nothing is left of what was uploaded here: it comes by a link.
@@ -141,6 +143,7 @@ test('an upload shows how far it is, can be stopped, and be tried again', async 
 
   await attach(ann, { ...big, name: 'bigger.bin', buffer: Buffer.alloc(6e6) });
   await expect(uploads.getByRole('alert')).toContainText('at most 5000000 bytes');
+  expect(await findings(ann.page)).toEqual([]);
   await uploads.getByRole('button', { name: 'Dismiss' }).click();
   await expect(uploads).toHaveCount(0);
 });
