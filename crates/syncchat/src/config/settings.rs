@@ -320,7 +320,10 @@ mod tests {
     fn names_are_kebab_case_and_occur_once() {
         let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
         for name in &names {
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+            assert!(
+                name.bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            );
         }
         names.sort_unstable();
         names.dedup();
