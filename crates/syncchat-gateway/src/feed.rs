@@ -104,8 +104,11 @@ impl Feed {
             return;
         }
         let Joined { conversation, seq } = joined;
-        self.shard(conversation.id)
-            .post(Command::Joined(user, conversation.id, *seq));
+        let shard = self.shard(conversation.id);
+        shard.post(Command::Joined(user, conversation.id, *seq));
+        if shard.found.lock().was_told(user, conversation.id, *seq) {
+            return;
+        }
         let frame = frames::conversation_created(conversation, *seq);
         for socket in sockets {
             tell_joined(socket, joined, &frame);

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::hub::{Joined, Reader};
 use crate::limits::EVENTS_WAITING_MAX;
 use crate::metrics;
+use crate::untold::Untold;
 
 /// What can wake a shard.
 pub(crate) enum Command {
@@ -83,6 +84,9 @@ pub(crate) enum Act {
 pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,
     filled: Notify,
+    /// Additions that the shard has found in the store, and told people of: the word of them, should
+    /// it come through after all, is not told again.
+    pub(crate) found: Mutex<Untold>,
 }
 
 #[derive(Default)]
@@ -99,6 +103,7 @@ impl Mailbox {
         Mailbox {
             inbox: Mutex::default(),
             filled: Notify::new(),
+            found: Mutex::default(),
         }
     }
 

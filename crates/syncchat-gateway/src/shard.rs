@@ -209,6 +209,7 @@ impl Shard {
             return;
         }
         metrics::addition_found();
+        self.mailbox.found.lock().told(user, room, seq);
         let frame = frames::conversation_created(&joined.conversation, seq);
         for reader in &readers {
             tell_joined(&reader.0, joined, &frame);

@@ -36,6 +36,12 @@ impl Untold {
         }
     }
 
+    /// Whether the person was told that message `seq`, or a later one, added them.
+    pub(crate) fn was_told(&self, user: UserId, conversation: ConversationId, seq: Seq) -> bool {
+        let known = self.latest.get(&(user, conversation));
+        known.is_some_and(|&(latest, told)| told && latest >= seq)
+    }
+
     fn note(&mut self, user: UserId, conversation: ConversationId, seq: Seq, told: bool) {
         let key = (user, conversation);
         match self.latest.get_mut(&key) {
@@ -66,7 +72,9 @@ mod tests {
         let (user, room) = (UserId::generate(), ConversationId::generate());
         let mut untold = Untold::default();
         assert!(!untold.take(user, room, 5), "nothing is known of it");
+        assert!(!untold.was_told(user, room, 0));
         untold.told(user, room, 5);
+        assert!(untold.was_told(user, room, 5) && !untold.was_told(user, room, 6));
         untold.seated(user, room, 5);
         assert!(!untold.take(user, room, 5), "the word came first");
         untold.seated(user, room, 9);
