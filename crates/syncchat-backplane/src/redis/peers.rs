@@ -44,8 +44,7 @@ struct Peer {
     said: [u64; 2],
     /// Notices after this one may have been missed.
     missed: Option<u64>,
-    /// When it was asked for them, and the number of its newest notice then.
-    asked: Option<(Instant, u64)>,
+    asked_at: Option<Instant>,
 }
 
 impl Peers {
@@ -72,13 +71,13 @@ impl Peers {
         peer.silent = false;
         peer.heard_at = now;
         peer.losses = beat.losses;
-        peer.said = [peer.said[1], beat.said];
+        peer.said = [peer.said[1], beat.said.max(peer.said[1])];
         let ask = peer.missed.filter(|_| {
-            let waited = |(at, _)| now.saturating_duration_since(at) >= ASK_AGAIN;
-            can_ask && peer.asked.is_none_or(waited)
+            let waited = |at| now.saturating_duration_since(at) >= ASK_AGAIN;
+            can_ask && peer.asked_at.is_none_or(waited)
         });
         if ask.is_some() {
-            peer.asked = Some((now, beat.said));
+            peer.asked_at = Some(now);
         }
         Shown { doubt, ask }
     }
@@ -101,7 +100,7 @@ impl Peers {
                     losses: if younger { 0 } else { beat.losses },
                     said: [before; 2],
                     missed: None,
-                    asked: None,
+                    asked_at: None,
                 },
             );
         }
@@ -112,13 +111,13 @@ impl Peers {
         self.peers.remove(&process);
     }
 
-    /// It has told everything again that was asked for.
-    pub(crate) fn answered(&mut self, process: u64) {
+    /// It has told everything again that was asked for, up to this number.
+    pub(crate) fn answered(&mut self, process: u64, up_to: u64) {
         if let Some(peer) = self.peers.get_mut(&process) {
             peer.missed = None;
-            if let Some((_, said)) = peer.asked.take() {
-                peer.said = peer.said.map(|known| known.max(said));
-            }
+            peer.asked_at = None;
+            // A beat that was long on its way may still say less.
+            peer.said = peer.said.map(|known| known.max(up_to));
         }
     }
 
@@ -221,7 +220,7 @@ mod tests {
         assert_eq!(shown, Shown::default(), "it may be answering");
         let shown = hear(&mut peers, 1, beat("a", 20, 0), clock.at(3_500));
         assert_eq!(shown.ask, Some(7), "no answer came");
-        peers.answered(1);
+        peers.answered(1, 20);
         let shown = hear(&mut peers, 1, beat("a", 20, 0), clock.at(3_900));
         assert_eq!(shown, Shown::default());
         peers.miss_all();

@@ -141,10 +141,17 @@ impl Pulse {
                 // Beyond the bound: they ask again.
                 let _ = self.asking.try_send((process, after));
             }
-            Some((process, Signal::Again { events, last })) => {
+            Some((
+                process,
+                Signal::Again {
+                    events,
+                    last,
+                    up_to,
+                },
+            )) => {
                 events.iter().for_each(|event| self.hear_again(event));
                 if last {
-                    self.state.lock().peers.answered(process);
+                    self.state.lock().peers.answered(process, up_to);
                 }
             }
             None => {}
@@ -292,9 +299,13 @@ impl Pulse {
                     .iter()
                     .map(|event| envelope::encode(self.link.process, event));
                 let last = again.events.len() < NOTICES_BATCH_MAX;
-                let events = encoded.filter_map(Result::ok).collect();
-                let told = self.tell(process, Signal::Again { events, last }).await;
                 after = again.up_to;
+                let signal = Signal::Again {
+                    events: encoded.filter_map(Result::ok).collect(),
+                    last,
+                    up_to: after,
+                };
+                let told = self.tell(process, signal).await;
                 // An answer that does not get through is asked for again.
                 if last || !told {
                     break;

@@ -29,6 +29,8 @@ pub(crate) enum Signal {
         events: Vec<Vec<u8>>,
         /// There are no more.
         last: bool,
+        /// The number of the newest that was told.
+        up_to: u64,
     },
 }
 
@@ -46,9 +48,14 @@ pub(crate) fn encode(process: u64, signal: &Signal) -> Result<Vec<u8>, rmp_serde
             },
             Signal::Bye => WireSignal::Bye {},
             Signal::Missed { after } => WireSignal::Missed { after },
-            Signal::Again { events, last } => WireSignal::Again {
+            Signal::Again {
+                events,
+                last,
+                up_to,
+            } => WireSignal::Again {
                 events: events.into_iter().map(ByteBuf::from).collect(),
                 last,
+                up_to,
             },
         },
     };
@@ -76,9 +83,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(u64, Signal)> {
         }),
         WireSignal::Bye {} => Signal::Bye,
         WireSignal::Missed { after } => Signal::Missed { after },
-        WireSignal::Again { events, last } => Signal::Again {
+        WireSignal::Again {
+            events,
+            last,
+            up_to,
+        } => Signal::Again {
             events: events.into_iter().map(ByteBuf::into_vec).collect(),
             last,
+            up_to,
         },
     };
     Some((process, signal))
@@ -110,7 +122,12 @@ enum WireSignal {
     #[serde(rename = "m")]
     Missed { after: u64 },
     #[serde(rename = "a")]
-    Again { events: Vec<ByteBuf>, last: bool },
+    Again {
+        events: Vec<ByteBuf>,
+        last: bool,
+        #[serde(default)]
+        up_to: u64,
+    },
 }
 
 /// One that does not say how long it has been there is taken for one that was heard all along.
@@ -136,6 +153,7 @@ mod tests {
             Signal::Again {
                 events: vec![vec![1, 2], Vec::new()],
                 last: true,
+                up_to: 8,
             },
         ] {
             let bytes = encode(9, &signal).expect("encodes");
