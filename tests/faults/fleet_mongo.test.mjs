@@ -1,99 +1,47 @@
 // The store of a fleet breaks: the primary of a replica set of three is killed, stopped and told to
-// step down, and one gateway loses its way to it. Sockets stay; nothing acknowledged is lost.
+// step down. Sockets stay; nothing acknowledged is lost, and whoever sends waits about as long as
+// MongoDB itself takes to accept a write again.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startFleet } from '../harness/fleet.mjs';
-import { HOST, sleep, until } from '../harness/process.mjs';
-import { startProxy } from '../harness/proxy.mjs';
 import { gather, underLoad } from './crowd.mjs';
 
-// The core answers within 10 s whatever the store does; the rest is the client's and the machine's.
-const LONGEST_WAIT_MS = 13_000;
+/** How much longer than for MongoDB itself somebody may wait: a retry, and a busy machine. */
+const BEYOND_FAILOVER_MS = 2_000;
 
 const longestWait = (crowd) => Math.max(...crowd.talkers.map((talker) => talker.longestWaitMs));
 
 describe('a fleet on a replica set of three', () => {
   let fleet;
-  let crowd;
   before(async () => {
     fleet = await startFleet({ store: 'replicaSet' });
   });
   after(() => fleet?.stop());
-  const scenario = (name, run) =>
+
+  /** `fault` takes the primary away, and gives what heals it. */
+  const scenario = (name, fault) =>
     it(name, { timeout: 180_000 }, async () => {
-      crowd = await gather(fleet.node);
+      const crowd = await gather(fleet.node);
       try {
-        await underLoad(name, crowd, run, { stays: true });
-        assert.ok(longestWait(crowd) < LONGEST_WAIT_MS, `an answer took ${longestWait(crowd)} ms`);
-      } finally {
-        crowd.close();
-      }
-    });
-  const figures = (electedMs) => `another primary after ${electedMs} ms, longest wait for an answer ${longestWait(crowd)} ms`;
-
-  scenario('the primary of mongodb killed', async () => {
-    const began = Date.now();
-    const back = await fleet.mongo.killPrimary();
-    const elected = Date.now() - began;
-    await crowd.answered();
-    await back();
-    return figures(elected);
-  });
-
-  scenario('the primary of mongodb stopped', async () => {
-    const began = Date.now();
-    const goOn = await fleet.mongo.pausePrimary();
-    const elected = Date.now() - began;
-    await crowd.answered();
-    await goOn();
-    return figures(elected);
-  });
-
-  scenario('the primary of mongodb steps down', async () => {
-    const began = Date.now();
-    await fleet.mongo.stepDown();
-    return figures(Date.now() - began);
-  });
-});
-
-describe('one gateway without its store', () => {
-  let fleet;
-  let proxy;
-  let crowd;
-  before(async () => {
-    fleet = await startFleet({
-      flagsOf: async (i, { mongo }) => {
-        if (i !== 2) return {};
-        proxy = await startProxy(mongo.port);
-        return { store: `mongodb://${HOST}:${proxy.port}/syncchat?directConnection=true` };
-      },
-    });
-  });
-  after(async () => {
-    await fleet?.stop();
-    await proxy?.stop();
-  });
-  const scenario = (name, breaks) =>
-    it(name, { timeout: 180_000 }, async () => {
-      crowd = await gather(fleet.node);
-      try {
+        let failover;
         await underLoad(name, crowd, async () => {
-          breaks(proxy);
-          await sleep(8_000);
-          proxy.heal();
-          await until('the gateway to be ready', async () => (await fetch(`${fleet.node(2).admin}/readyz`)).ok, 15_000);
-          return `longest wait for an answer ${longestWait(crowd)} ms`;
+          const began = Date.now();
+          const heal = await fault(fleet.mongo);
+          const elected = Date.now() - began;
+          await fleet.mongo.writable();
+          failover = Date.now() - began;
+          await crowd.answered();
+          await heal?.();
+          return `another primary after ${elected} ms, a write taken after ${failover} ms, longest wait for an answer ${longestWait(crowd)} ms`;
         }, { stays: true });
-        assert.ok(longestWait(crowd) < LONGEST_WAIT_MS, `an answer took ${longestWait(crowd)} ms`);
+        const bound = failover + BEYOND_FAILOVER_MS;
+        assert.ok(longestWait(crowd) < bound, `an answer took ${longestWait(crowd)} ms, the failover ${failover} ms`);
       } finally {
         crowd.close();
       }
     });
 
-  scenario('one gateway cut off from mongodb', (network) => network.cut());
-  scenario('one gateway on a dead network to mongodb', (network) => network.freeze());
-  scenario('one gateway on a slow network to mongodb', (network) => {
-    network.delay(40);
-    network.throttle(400_000);
-  });
+  scenario('the primary of mongodb killed', (mongo) => mongo.killPrimary());
+  scenario('the primary of mongodb stopped', (mongo) => mongo.pausePrimary());
+  scenario('the primary of mongodb steps down', (mongo) => mongo.stepDown());
 });

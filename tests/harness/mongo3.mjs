@@ -64,6 +64,17 @@ export async function startReplicaSet() {
   return {
     url: (db) => `mongodb://${members.map(({ port }) => `${HOST}:${port}`).join(',')}/${db}?replicaSet=rs`,
     primary,
+    /**
+     * Waits until most members take a write: a new primary is not enough, for a secondary that was
+     * copying from the old one has to notice first.
+     */
+    async writable() {
+      const writeConcern = { w: 'majority', j: true, wtimeoutMS: 30_000 };
+      await until('most members to take a write', async () => {
+        await (await primary()).direct.db('probe').collection('writes').insertOne({}, { writeConcern });
+        return true;
+      }, 30_000);
+    },
     /** Kills the primary, waits for the next; gives what brings the killed one back. */
     async killPrimary() {
       const was = await primary();

@@ -29,6 +29,9 @@ pub(crate) const SQLITE_STEPS_PER_CLOCK: i32 = 50_000;
 
 /// How long a server of MongoDB is looked for, and a connection tried. Then: `unavailable`.
 pub(crate) const MONGO_SELECTION_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// How long a call goes on that was under way when another member became primary. It may have been
+/// waiting for it. Then: `unavailable`, the outcome unknown.
+pub(crate) const MONGO_MOVED_GRACE: Duration = Duration::from_millis(250);
 /// Connections to each server. Further calls wait for one.
 pub(crate) const MONGO_CONNECTIONS_MAX: u32 = 64;
 /// Connections made at the same moment. More at once help after a failover only.

@@ -5,6 +5,7 @@ use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCrit
 use mongodb::{Client, Database};
 use syncchat_core::ports::store::StoreError;
 
+use super::primary::Primary;
 use super::transaction::durable;
 use crate::OpenError;
 use crate::limits::{
@@ -14,9 +15,9 @@ use crate::limits::{
 /// Used when the address names no database.
 const DATABASE: &str = "syncchat";
 
-/// Makes the client and the database, and says under which name the server will know us. No server
-/// is asked yet.
-pub(super) async fn connect(url: &str) -> Result<(Client, Database, String), OpenError> {
+/// Makes the client and the database, and says under which name the server will know us, and which
+/// member is primary. No server is asked yet.
+pub(super) async fn connect(url: &str) -> Result<(Client, Database, String, Primary), OpenError> {
     let parsed = tokio::time::timeout(CALL_TIMEOUT, ClientOptions::parse(url)).await;
     let Ok(parsed) = parsed else {
         let text = "the name in the mongodb+srv address was not found in time".into();
@@ -38,11 +39,12 @@ pub(super) async fn connect(url: &str) -> Result<(Client, Database, String), Ope
     let mut concern = durable();
     concern.w_timeout = Some(CALL_TIMEOUT);
     options.write_concern = Some(concern);
+    let primary = Primary::watch(&mut options);
     let client = Client::with_options(options).map_err(|error| bad_address(url, &error))?;
     let database = client
         .default_database()
         .unwrap_or_else(|| client.database(DATABASE));
-    Ok((client, database, app_name))
+    Ok((client, database, app_name, primary))
 }
 
 /// The driver's words may repeat a piece of the address; they are left out if it holds a name and
@@ -77,9 +79,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_database_is_the_one_in_the_address() {
-        let (_, database, _) = connect("mongodb://127.0.0.1:1/chat").await.unwrap();
+        let (_, database, ..) = connect("mongodb://127.0.0.1:1/chat").await.unwrap();
         assert_eq!(database.name(), "chat");
-        let (_, database, _) = connect("mongodb://127.0.0.1:1").await.unwrap();
+        let (_, database, ..) = connect("mongodb://127.0.0.1:1").await.unwrap();
         assert_eq!(database.name(), DATABASE);
     }
 }

@@ -21,11 +21,14 @@ mod members;
 mod messages;
 mod migrate;
 mod orphans;
+mod primary;
 mod query;
 mod tokens;
 mod transaction;
 mod union;
 mod users;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::bson::{Document, doc};
@@ -45,6 +48,7 @@ use self::documents::{
     UserRecord,
 };
 use self::errors::{matched, store_error};
+use self::primary::Primary;
 use crate::OpenError;
 use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT};
 use crate::observe::{describe, observe};
@@ -67,6 +71,7 @@ pub(crate) struct MongoStore {
     /// Under which name the server knows this program's connections.
     app_name: String,
     orphans_looked_for: orphans::LastLook,
+    primary: Primary,
 }
 
 impl MongoStore {
@@ -81,7 +86,11 @@ impl MongoStore {
             "syncchat_mongodb_orphans_ended_total",
             "transactions of a gateway that is gone, ended so that others can write"
         );
-        let (client, database, app_name) = connect::connect(url).await?;
+        metrics::describe_counter!(
+            "syncchat_mongodb_primary_moved_total",
+            "calls that were given up because another member became primary"
+        );
+        let (client, database, app_name, primary) = connect::connect(url).await?;
         Ok(MongoStore {
             users: database.collection("users"),
             conversations: database.collection("conversations"),
@@ -93,35 +102,51 @@ impl MongoStore {
             own: database.collection("syncchat"),
             app_name,
             orphans_looked_for: orphans::LastLook::default(),
+            primary,
             client,
             database,
         })
     }
-}
 
-/// One call, bounded and measured.
-async fn call<T>(name: &'static str, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
-    observe(KIND, name, CALL_TIMEOUT, work).await
+    /// One call, bounded and measured.
+    async fn call<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
+        self.call_within(CALL_TIMEOUT, name, work).await
+    }
+
+    async fn call_within<T>(
+        &self,
+        bound: Duration,
+        name: &'static str,
+        work: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
+        observe(KIND, name, bound, self.primary.unless_it_moves(work)).await
+    }
 }
 
 #[async_trait]
 impl ConversationStore for MongoStore {
     async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>> {
         let work = append::append(self, &appends);
-        observe(KIND, "append", APPEND_TIMEOUT, work).await
+        self.call_within(APPEND_TIMEOUT, "append", work).await
     }
 
     async fn append_behind(&self, append: Append) -> StoreResult<Appended> {
         let work = append::append_behind(self, &append);
-        observe(KIND, "append_behind", APPEND_TIMEOUT, work).await
+        self.call_within(APPEND_TIMEOUT, "append_behind", work)
+            .await
     }
 
     async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>> {
-        call("conversations", conversations::by_ids(self, ids)).await
+        self.call("conversations", conversations::by_ids(self, ids))
+            .await
     }
 
     async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
-        call("heads", conversations::heads(self, ids)).await
+        self.call("heads", conversations::heads(self, ids)).await
     }
 
     async fn messages_by_client_id(
@@ -129,17 +154,17 @@ impl ConversationStore for MongoStore {
         keys: &[(ConversationId, UserId, String)],
     ) -> StoreResult<Vec<Message>> {
         let work = messages::by_client_ids(self, keys);
-        call("messages_by_client_id", work).await
+        self.call("messages_by_client_id", work).await
     }
 
     async fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {
         let ids = [id];
-        let mut found = call("message", messages::by_ids(self, &ids)).await?;
+        let mut found = self.call("message", messages::by_ids(self, &ids)).await?;
         Ok(found.pop())
     }
 
     async fn messages(&self, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
-        call("messages", messages::by_ids(self, ids)).await
+        self.call("messages", messages::by_ids(self, ids)).await
     }
 
     async fn log(
@@ -147,7 +172,7 @@ impl ConversationStore for MongoStore {
         ranges: &[(ConversationId, LogRange)],
         limit: usize,
     ) -> StoreResult<Vec<Vec<Message>>> {
-        call("log", messages::log(self, ranges, limit)).await
+        self.call("log", messages::log(self, ranges, limit)).await
     }
 
     async fn edit_message(
@@ -156,15 +181,18 @@ impl ConversationStore for MongoStore {
         content: String,
         at: Timestamp,
     ) -> StoreResult<Option<Message>> {
-        call("edit_message", messages::edit(self, id, &content, at)).await
+        self.call("edit_message", messages::edit(self, id, &content, at))
+            .await
     }
 
     async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>> {
-        call("delete_message", messages::delete(self, id, at)).await
+        self.call("delete_message", messages::delete(self, id, at))
+            .await
     }
 
     async fn create_conversation(&self, new: NewConversation) -> StoreResult<CreatedConversation> {
-        call("create_conversation", conversations::create(self, &new)).await
+        self.call("create_conversation", conversations::create(self, &new))
+            .await
     }
 
     async fn conversations_of(
@@ -174,11 +202,12 @@ impl ConversationStore for MongoStore {
         limit: usize,
     ) -> StoreResult<Vec<Conversation>> {
         let work = conversations::of_user(self, user, after, limit);
-        call("conversations_of", work).await
+        self.call("conversations_of", work).await
     }
 
     async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
-        call("memberships_of", members::of_user(self, user)).await
+        self.call("memberships_of", members::of_user(self, user))
+            .await
     }
 
     async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
@@ -194,18 +223,20 @@ impl ConversationStore for MongoStore {
         user: UserId,
         ids: &[ConversationId],
     ) -> StoreResult<Vec<Membership>> {
-        call("memberships", members::of_user_in(self, user, ids)).await
+        self.call("memberships", members::of_user_in(self, user, ids))
+            .await
     }
 
     async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>> {
-        call("unread", members::unread(self, user, ids)).await
+        self.call("unread", members::unread(self, user, ids)).await
     }
 
     async fn advance_cursors(
         &self,
         advances: &[CursorAdvance],
     ) -> StoreResult<Vec<Option<(Cursors, bool)>>> {
-        call("advance_cursors", members::advance(self, advances)).await
+        self.call("advance_cursors", members::advance(self, advances))
+            .await
     }
 
     async fn readers(
@@ -215,12 +246,12 @@ impl ConversationStore for MongoStore {
         limit: usize,
     ) -> StoreResult<Vec<Cursors>> {
         let work = members::readers(self, conversation, seq, limit);
-        call("readers", work).await
+        self.call("readers", work).await
     }
 
     async fn furthest_delivered(&self, conversation: ConversationId) -> StoreResult<Vec<Cursors>> {
         let work = members::furthest_delivered(self, conversation);
-        call("furthest_delivered", work).await
+        self.call("furthest_delivered", work).await
     }
 
     async fn audiences(
@@ -228,30 +259,35 @@ impl ConversationStore for MongoStore {
         of: &[(ConversationId, Seq)],
         limit: usize,
     ) -> StoreResult<Vec<Audience>> {
-        call("audiences", members::audiences(self, of, limit)).await
+        self.call("audiences", members::audiences(self, of, limit))
+            .await
     }
 
     async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>> {
-        call("contacts", conversations::contacts(self, user, limit)).await
+        self.call("contacts", conversations::contacts(self, user, limit))
+            .await
     }
 }
 
 #[async_trait]
 impl AccountStore for MongoStore {
     async fn create_account(&self, account: &Account) -> StoreResult<AccountWrite> {
-        call("create_account", users::create(self, account)).await
+        self.call("create_account", users::create(self, account))
+            .await
     }
 
     async fn account_by_login(&self, login: &str) -> StoreResult<Option<Account>> {
-        call("account_by_login", users::by_login(self, login)).await
+        self.call("account_by_login", users::by_login(self, login))
+            .await
     }
 
     async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>> {
-        call("users", users::by_ids(self, ids)).await
+        self.call("users", users::by_ids(self, ids)).await
     }
 
     async fn search_users(&self, prefix: &str, limit: usize) -> StoreResult<Vec<User>> {
-        call("search_users", users::search(self, prefix, limit)).await
+        self.call("search_users", users::search(self, prefix, limit))
+            .await
     }
 
     async fn update_profile(
@@ -261,7 +297,7 @@ impl AccountStore for MongoStore {
         avatar: Option<&str>,
     ) -> StoreResult<AccountWrite> {
         let work = users::update_profile(self, id, username, avatar);
-        call("update_profile", work).await
+        self.call("update_profile", work).await
     }
 
     async fn set_presence(
@@ -271,11 +307,12 @@ impl AccountStore for MongoStore {
         last_seen: Timestamp,
     ) -> StoreResult<()> {
         let work = users::set_presence(self, id, status, last_seen);
-        call("set_presence", work).await
+        self.call("set_presence", work).await
     }
 
     async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {
-        call("add_refresh_token", tokens::add(self, token)).await
+        self.call("add_refresh_token", tokens::add(self, token))
+            .await
     }
 
     async fn rotate_refresh_token(
@@ -285,24 +322,25 @@ impl AccountStore for MongoStore {
         now: Timestamp,
     ) -> StoreResult<Rotation> {
         let work = tokens::rotate(self, hash, next, now);
-        call("rotate_refresh_token", work).await
+        self.call("rotate_refresh_token", work).await
     }
 
     async fn revoke_refresh_token(
         &self,
         hash: [u8; 32],
     ) -> StoreResult<Option<(UserId, [u8; 16])>> {
-        call("revoke_refresh_token", tokens::revoke(self, hash)).await
+        self.call("revoke_refresh_token", tokens::revoke(self, hash))
+            .await
     }
 
     async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {
         let work = tokens::family_active(self, family);
-        call("refresh_family_active", work).await
+        self.call("refresh_family_active", work).await
     }
 
     async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
         let work = tokens::delete_expired(self, now, limit);
-        call("delete_expired_tokens", work).await
+        self.call("delete_expired_tokens", work).await
     }
 }
 
@@ -359,7 +397,7 @@ impl Store for MongoStore {
     }
 
     async fn check(&self) -> StoreResult<String> {
-        call("check", check(self)).await
+        self.call("check", check(self)).await
     }
 
     fn kind(&self) -> &'static str {

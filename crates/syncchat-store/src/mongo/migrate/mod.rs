@@ -39,7 +39,7 @@ const ORDER_INDEX: &str = "takeover_order";
 pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
     let mut report = Report::default();
     // Bounded, unlike the rest: a server that does not answer is seen here.
-    super::call("migrate", refuse_newer(store)).await?;
+    store.call("migrate", refuse_newer(store)).await?;
     indexes::make(store, indexes::before_takeover(), &mut report).await?;
     users::take_over(store, &mut report).await?;
     if version(store).await?.is_none() || has_older_conversations(store).await? {
