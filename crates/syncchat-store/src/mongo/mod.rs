@@ -347,11 +347,11 @@ impl AccountStore for MongoStore {
 #[async_trait]
 impl FileStore for MongoStore {
     async fn add_file(&self, file: &StoredFile) -> StoreResult<()> {
-        call("add_file", files::add(self, file)).await
+        self.call("add_file", files::add(self, file)).await
     }
 
     async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>> {
-        call("files", files::by_ids(self, ids)).await
+        self.call("files", files::by_ids(self, ids)).await
     }
 
     async fn claim_files(
@@ -362,15 +362,16 @@ impl FileStore for MongoStore {
         due_at: Timestamp,
     ) -> StoreResult<bool> {
         let work = files::claim(self, owner, ids, claim, due_at);
-        call("claim_files", work).await
+        self.call("claim_files", work).await
     }
 
     async fn touch_files(&self, ids: &[FileId], due_at: Timestamp) -> StoreResult<()> {
-        call("touch_files", files::touch(self, ids, due_at)).await
+        self.call("touch_files", files::touch(self, ids, due_at))
+            .await
     }
 
     async fn due_files(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<StoredFile>> {
-        call("due_files", files::due(self, now, limit)).await
+        self.call("due_files", files::due(self, now, limit)).await
     }
 
     async fn change_file(
@@ -380,11 +381,11 @@ impl FileStore for MongoStore {
         change: &FileChange,
     ) -> StoreResult<bool> {
         let work = files::change(self, id, version, change);
-        call("change_file", work).await
+        self.call("change_file", work).await
     }
 
     async fn remove_file(&self, id: FileId) -> StoreResult<()> {
-        call("remove_file", files::remove(self, id)).await
+        self.call("remove_file", files::remove(self, id)).await
     }
 }
 
