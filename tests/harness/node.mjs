@@ -25,9 +25,10 @@ const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !n
 
 /**
  * Starts a node. `flags` are named without dashes; `null` leaves one at its default.
- * `kill` is SIGKILL, `restart` starts again on the same data and ports.
+ * `kill` is SIGKILL, `restart` starts again on the same data and ports. `through` is a command
+ * that the node is started by.
  */
-export async function startNode(flags = {}) {
+export async function startNode(flags = {}, { through = [] } = {}) {
   await access(binary).catch(() => {
     throw new Error(`no binary at ${binary}: run "make build"`);
   });
@@ -52,7 +53,8 @@ export async function startNode(flags = {}) {
     adminPort,
     dir,
     async launch() {
-      running = start(binary, ['serve', ...args], { cwd: dir, env });
+      const [command, ...rest] = [...through, binary, 'serve', ...args];
+      running = start(command, rest, { cwd: dir, env });
       let outcome = null;
       running.exited.then((value) => {
         outcome = value;
