@@ -1,7 +1,7 @@
 // Through HAProxy, as people come in: every transport, and the address of the client.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { startFleet } from '../harness/fleet.mjs';
+import { startFleet, total } from '../harness/fleet.mjs';
 import { TRANSPORTS, ask, converse, device, person, say } from '../harness/people.mjs';
 import { until } from '../harness/process.mjs';
 
@@ -35,6 +35,21 @@ describe('a fleet behind HAProxy', () => {
         const seqs = socket.received(id).map((m) => m.seq);
         assert.deepEqual(seqs, [...seqs].sort((x, y) => x - y));
       }
+    });
+  }
+
+  for (const name of ['polling', 'upgrade']) {
+    it(`serves ${name} to clients that keep no cookie`, async () => {
+      const people = await Promise.all(Array.from({ length: 3 }, () => person(fleet.haproxy)));
+      const { id } = await converse(people[0], people.slice(1));
+      const options = { transports: TRANSPORTS[name], withCredentials: false };
+      const sockets = await Promise.all(people.map((who) => join(who, options)));
+      if (name === 'upgrade') {
+        for (const socket of sockets) await until('the upgrade', () => socket.io.engine.transport.name === 'websocket');
+      }
+      for (const socket of sockets) for (let n = 0; n < 5; n += 1) await say(socket, id, `word ${n}`);
+      for (const socket of sockets) await until('the others\' messages', () => socket.received(id).length === 10);
+      assert.ok((await total(fleet.nodes, 'syncchat_forwarded_requests_total')) > 0);
     });
   }
 

@@ -111,13 +111,16 @@ describe('haproxy.cfg', () => {
     }
   });
 
-  it('leaves the sessions of a draining gateway where they are, and sends it nothing new', async () => {
+  it('leaves the WebSockets of a draining gateway where they are, and sends it nothing more', async () => {
     const first = await get(POLL);
     const draining = gateways.find((gateway) => gateway.name === first.body);
     const ws = await open('/socket.io/?EIO=4&transport=websocket&sid=x', { cookie: first.cookie });
     draining.state.ready = false;
     await until('it to be down', async () => (await status(draining.name)) === 'DOWN');
-    assert.equal((await get(`${POLL}&sid=x`, { cookie: first.cookie })).body, draining.name);
+    // Another one passes this on to it.
+    const stray = await get(`${POLL}&sid=x`, { cookie: first.cookie });
+    assert.equal(stray.status, 200);
+    assert.notEqual(stray.body, draining.name);
     const again = await get(POLL, { cookie: first.cookie });
     assert.notEqual(again.body, draining.name);
     assert.ok(again.cookie && again.cookie !== first.cookie, 'with a cookie of its own');
@@ -147,7 +150,7 @@ describe('haproxy.cfg', () => {
     }
   });
 
-  it('lets the sessions of a dead gateway fail soon, and begin anew on another one at once', async () => {
+  it('takes the sessions of a dead gateway to another one at once, to be refused or begin anew', async () => {
     const first = await get(POLL);
     const dead = gateways.findIndex((gateway) => gateway.name === first.body);
     await gateways[dead].stop();
@@ -158,7 +161,11 @@ describe('haproxy.cfg', () => {
       assert.notEqual(anew.body, first.body);
       for (let i = 0; i < 6; i += 1) assert.equal((await get('/api/openapi.json')).status, 200);
       assert.ok(Date.now() - began < 500, `${Date.now() - began} ms`);
-      assert.equal((await get(`${POLL}&sid=x`, { cookie: first.cookie })).status, 503);
+      const stray = await get(`${POLL}&sid=x`, { cookie: first.cookie });
+      assert.equal(stray.status, 200);
+      assert.notEqual(stray.body, first.body);
+      const posted = await fetch(`${haproxy.url}${POLL}&sid=x`, { method: 'POST', body: '4', headers: { cookie: first.cookie } });
+      assert.equal(posted.status, 200);
       assert.ok(Date.now() - began < 3_000, `${Date.now() - began} ms`);
     } finally {
       // The ports are gone: begin anew for the tests that follow.
@@ -169,10 +176,12 @@ describe('haproxy.cfg', () => {
   });
 
   it('tells gateways the address of the client, whatever the client claims', async () => {
-    await get('/api/users/me', { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9' });
+    const claims = { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9', 'x-syncchat-forwarded': 'v1' };
+    await get('/api/users/me', claims);
     const [{ headers }] = gateways.flatMap(({ state }) => state.seen);
     assert.equal(headers['x-forwarded-for'], '127.0.0.1');
     assert.equal(headers.forwarded, undefined);
+    assert.equal(headers['x-syncchat-forwarded'], undefined);
     assert.equal(headers['x-forwarded-proto'], 'http');
   });
 

@@ -77,6 +77,24 @@ describe('hostile input', () => {
     return state;
   }
 
+  it('requests that claim to be passed on by another node, and sids of nodes that are not there', async () => {
+    const opened = await (await engine('EIO=4&transport=polling')).text();
+    const { sid } = JSON.parse(opened.slice(1));
+    const now = Math.floor(Date.now() / 1_000);
+    const mac = base64url(crypto.createHmac('sha256', 'a guess').update('a guess').digest());
+    for (const forged of ['', 'v1', `v1 ${now} AAAAAAAA 203.0.113.9 9 ${mac}`, 'v1 '.repeat(10_000)]) {
+      for (const query of [`EIO=4&transport=polling&sid=${sid}`, 'EIO=4&transport=polling']) {
+        const answer = await fetch(`${node.url}/socket.io/?${query}`, { headers: { 'x-syncchat-forwarded': forged } });
+        assert.equal(answer.status, 403, forged.slice(0, 50));
+      }
+    }
+    for (let i = 0; i < 50; i += 1) {
+      const answer = await engine(`EIO=4&transport=polling&sid=${crypto.randomBytes(21).toString('base64url')}`);
+      assert.deepEqual([answer.status, await answer.text()], [400, '{"code":1,"message":"Session ID unknown"}']);
+    }
+    await serves();
+  });
+
   it('wrong EIO, unknown sid, unknown transport, wrong method', async () => {
     const cases = [
       ['EIO=3&transport=polling', 400, { code: 5, message: 'Unsupported protocol version' }],

@@ -183,8 +183,8 @@ impl Forwarder {
     }
 
     async fn try_pass(&self, node: NodeTag, stray: Stray) -> Result<Response<Body>, Failure> {
-        let place = Place::take(&self.places).ok_or(Failure::Full)?;
         let address = self.peers.find(node).await.ok_or(Failure::NoNode)?;
+        let place = Place::take(&self.places).ok_or(Failure::Full)?;
         let Stray {
             parts,
             body,
