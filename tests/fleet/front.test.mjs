@@ -61,6 +61,32 @@ describe('a fleet behind HAProxy', () => {
     assert.equal((await ask(sockets[0], 'sync', { cursors: {}, all: true })).ok, true);
   });
 
+  it('traces a message over all gateways', async () => {
+    const [ann, bob, away] = await Promise.all(Array.from({ length: 3 }, () => person(fleet.haproxy)));
+    const { id } = await converse(ann, [bob, away]);
+    const [a, b1, b2] = [await device(fleet.node(0), ann), await device(fleet.node(1), bob), await device(fleet.node(1), bob)];
+    open.push(a, b1, b2);
+    const message = await say(a, id, 'where does it go?');
+    for (const socket of [b1, b2]) await socket.hears('receive_msg', (m) => m.id === message.id);
+    assert.equal((await ask(b1, 'mark_read', { conversationId: id, seq: 1 })).ok, true);
+    const said = await fleet.command('trace', message.id);
+    const lines = said.trimEnd().split('\n').map((line) => line.replace(/[+-]\d+ ms( to [+-]\d+ ms)?/, 'T'));
+    const under = (heading) => {
+      const from = lines.findIndex((line) => line.startsWith(heading));
+      const next = lines.findIndex((line, i) => i > from && !line.startsWith(' '));
+      return lines.slice(from, next < 0 ? undefined : next).map((line) => line.slice(11)).sort();
+    };
+    assert.deepEqual(under('message'), [`${message.id}, seq 1 of conversation ${id}`]);
+    assert.equal(under('committed')[0], `accepted ${message.createdAt} from ${ann.id}`);
+    assert.deepEqual(under('published'), ['by n1, T']);
+    assert.deepEqual(under('seen'), ['n1 T', 'n2 T', 'n3 not, or too long ago']);
+    assert.deepEqual(under('written'), ['n1 to 1 socket, T', 'n2 to 2 sockets, T']);
+    assert.ok(under('read').includes(`${bob.id} yes, up to 1`) && under('read').includes(`${away.id} no, up to 0`), said);
+    assert.ok(under('delivered').includes(`${bob.id} yes, up to 1`), said);
+    await assert.rejects(fleet.command('trace', 'f'.repeat(24)), /there is no message/);
+    assert.equal((await fetch(`${fleet.node(0).url}/internal/trace/${message.id}`)).status, 404);
+  });
+
   it('counts log-ins that fail on all gateways together', async () => {
     const who = await person(fleet.haproxy);
     const { api } = who;

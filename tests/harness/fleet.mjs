@@ -1,8 +1,10 @@
 // A fleet: nodes that share a store, a Redis and a secret, and what stands in front of them.
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { startHaproxy } from './haproxy.mjs';
 import { startMongod } from './mongod.mjs';
 import { startReplicaSet } from './mongo3.mjs';
-import { startNode } from './node.mjs';
+import { binary, env, startNode } from './node.mjs';
 import { startCluster, startRedis, startSentinel } from './redis.mjs';
 
 const SECRET = 'the fleet of the tests has a secret of its own';
@@ -49,7 +51,12 @@ export async function startFleet({
     // The first has made the collections; the others start at once.
     nodes.push(...(await Promise.all(Array.from({ length: count - 1 }, (_, i) => launch(i + 1).then(keep)))));
     const haproxy = settings ? keep(await startHaproxy(nodes, settings === true ? {} : settings)) : null;
-    return { mongo, redis, nodes, haproxy, node: (i) => nodes[i % nodes.length], stop };
+    /** What a command of the binary prints, with the settings that all nodes share. */
+    const command = async (...words) => {
+      const settings = ['--store', mongo.url('syncchat'), '--backplane', redis.url, '--jwt-secret', SECRET];
+      return (await promisify(execFile)(binary, [...words, ...settings], { env, timeout: 20_000 })).stdout;
+    };
+    return { mongo, redis, nodes, haproxy, node: (i) => nodes[i % nodes.length], command, stop };
   } catch (error) {
     await stop();
     throw error;

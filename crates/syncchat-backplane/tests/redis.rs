@@ -324,3 +324,74 @@ async fn limits_are_shared() {
         Ok(true)
     );
 }
+
+#[tokio::test]
+async fn nodes_find_one_another_while_they_live() {
+    let redis = Redis::start().await;
+    let (a, b) = (
+        Node::start(&redis.url(), "a").await.backplane.registry,
+        Node::start(&redis.url(), "b").await.backplane.registry,
+    );
+    let address = "127.0.0.1:8080".parse().unwrap();
+    a.announce("tag-of-a", address).await;
+    assert_eq!(b.find("tag-of-a").await, Some(address));
+    // The address of an unspecified one is what this host has towards Redis.
+    b.announce("tag-of-b", "0.0.0.0:8081".parse().unwrap())
+        .await;
+    assert_eq!(a.find("tag-of-b").await, "127.0.0.1:8081".parse().ok());
+    assert_eq!(a.all().await.unwrap().len(), 2);
+    // However many ask for what is not there, Redis is asked a few times.
+    let asked = Instant::now();
+    let reads = reads(&redis);
+    let finds = (0..200).map(|i| {
+        let a = a.clone();
+        tokio::spawn(async move { a.find(&format!("nobody-{i}")).await })
+    });
+    for find in finds.collect::<Vec<_>>() {
+        assert_eq!(find.await.unwrap(), None);
+    }
+    let most = asked.elapsed().as_millis() / 100 + 2;
+    assert!(u128::from(self::reads(&redis) - reads) <= most);
+    // An emptied Redis is filled again, and nobody is lost meanwhile.
+    redis.cli(&["flushall"]);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(b.find("tag-of-a").await, Some(address));
+    until("all to be there again", async || {
+        a.all().await.unwrap().len() == 2
+    })
+    .await;
+    a.withdraw().await;
+    until("a to be gone", async || b.all().await.unwrap().len() == 1).await;
+    until("a to be forgotten", async || {
+        b.find("tag-of-a").await.is_none()
+    })
+    .await;
+}
+
+/// How often scripts were run.
+fn reads(redis: &Redis) -> u64 {
+    let stats = redis.cli(&["info", "commandstats"]);
+    let line = stats
+        .lines()
+        .find(|line| line.starts_with("cmdstat_zrangebyscore:"));
+    line.and_then(|line| line.split(['=', ',']).nth(1)?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[tokio::test]
+async fn nodes_are_found_while_redis_is_away() {
+    let mut redis = Redis::start().await;
+    let (a, b) = (
+        Node::start(&redis.url(), "a").await.backplane.registry,
+        Node::start(&redis.url(), "b").await.backplane.registry,
+    );
+    let address = "127.0.0.1:8080".parse().unwrap();
+    a.announce("tag-of-a", address).await;
+    assert_eq!(b.find("tag-of-a").await, Some(address));
+    redis.kill();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let began = Instant::now();
+    assert_eq!(b.find("tag-of-a").await, Some(address));
+    assert_eq!(b.find("tag-of-nobody").await, None);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}

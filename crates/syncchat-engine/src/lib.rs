@@ -61,6 +61,7 @@ mod websocket;
 
 pub use answer::{Body, BodyError};
 pub use config::{Config, Origins};
+pub use forward::ticket::{TICKET, Ticket, Tickets};
 pub use forward::{Fleet, Peers};
 pub use handler::{
     AckArgs, ConnectError, DisconnectReason, Event, EventName, Handler, Handshake, Refusal,

@@ -14,6 +14,7 @@ use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
 use crate::metrics::{self, Deliveries};
 use crate::rights::Rights;
+use crate::traces::Traces;
 use crate::untold::Untold;
 
 /// One shard's outlet, and what it has to remember for it.
@@ -40,6 +41,7 @@ pub(crate) struct Desk {
     /// Deliveries since the shard last let others run.
     pub(crate) delivered: usize,
     deliveries: Deliveries,
+    pub(crate) traces: Arc<Traces>,
     /// The message that is being delivered, and to how many so far.
     counting: Option<(Shared, usize)>,
 }
@@ -67,7 +69,7 @@ enum Fate {
 }
 
 impl Desk {
-    pub(crate) fn new() -> Desk {
+    pub(crate) fn new(traces: Arc<Traces>) -> Desk {
         Desk {
             here: HashMap::new(),
             origins: HashMap::new(),
@@ -82,6 +84,7 @@ impl Desk {
             unsubscriptions: Vec::new(),
             delivered: 0,
             deliveries: Deliveries::new(),
+            traces,
             counting: None,
         }
     }
@@ -206,6 +209,7 @@ impl Desk {
     pub(crate) fn count(&mut self) {
         if let Some((frame, count)) = self.counting.take() {
             self.deliveries.made(count, frame.0.age());
+            self.traces.written(frame.0.message.id, count);
         }
     }
 

@@ -18,6 +18,7 @@ use syncchat_identity::Identity;
 use tokio::task::AbortHandle;
 
 use crate::additions::Additions;
+use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::hub::{Client, Hub, Reader};
 use crate::limits::{PRESENCE_LANES, SHARDS_MAX};
@@ -27,6 +28,7 @@ use crate::recovery::{Past, Recoverable};
 use crate::session::{Deadline, Session};
 use crate::shard::Shard;
 use crate::timers::Timers;
+use crate::traces::Traces;
 use crate::typing::TypingKeeper;
 use crate::{dispatch, metrics};
 
@@ -47,6 +49,8 @@ pub struct Parts {
     pub presence: Arc<dyn Presence>,
     /// Who asks too often.
     pub limiter: Arc<dyn Limiter>,
+    /// Where it is noted what became of messages.
+    pub traces: Arc<Traces>,
 }
 
 /// Settings of a gateway.
@@ -120,7 +124,8 @@ impl Gateway {
         };
         for mailbox in mailboxes {
             let (chat, fleet) = (Arc::clone(&self.parts.chat), Arc::clone(&self.parts.fleet));
-            let shard = Shard::new(config.clone(), mailbox, chat, fleet);
+            let desk = Desk::new(Arc::clone(&self.parts.traces));
+            let shard = Shard::new(config.clone(), desk, mailbox, chat, fleet);
             self.keep(tokio::spawn(shard.run()).abort_handle());
         }
         let fleet = Arc::clone(&self.parts.fleet);

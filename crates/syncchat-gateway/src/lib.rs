@@ -42,6 +42,7 @@ mod mailbox;
 mod questions;
 mod rights;
 mod shard;
+pub mod traces;
 
 mod drain;
 mod presence;
@@ -53,3 +54,4 @@ pub mod metrics;
 
 pub use gateway::{Config, Gateway, Parts};
 pub use session::Session;
+pub use traces::{TracedFleet, Traces};

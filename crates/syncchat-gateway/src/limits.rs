@@ -89,6 +89,12 @@ pub(crate) const PRESENCE_TIMES_MAX: usize = 50_000;
 /// How often the fleet is asked for people whose node died.
 pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Parts of the table of recent messages, each behind a lock of its own.
+pub(crate) const TRACE_PARTS: usize = 16;
+/// Messages of one part, so 8,192 in all, about 1.5 MiB. Beyond it the oldest are forgotten:
+/// `syncchat trace` then knows only what the store does.
+pub(crate) const TRACES_PER_PART_MAX: usize = 512;
+
 /// How often a drain closes some sockets.
 pub(crate) const DRAIN_STEP: Duration = Duration::from_millis(100);
 /// `reconnectInMs` of a drain is spread up to here, so that clients do not come back in step.

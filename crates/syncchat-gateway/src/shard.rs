@@ -17,6 +17,7 @@ use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN};
 use crate::mailbox::{Act, Command, Mailbox, Place};
 use crate::metrics;
 use crate::rights::Changes;
+use crate::traces::Source;
 
 pub(crate) struct Shard {
     machine: Machine<ConversationId, Reader, Shared>,
@@ -35,13 +36,14 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(
         config: Config,
+        desk: Desk,
         mailbox: Arc<Mailbox>,
         chat: Arc<Chat>,
         fleet: Arc<dyn Fleet>,
     ) -> Shard {
         Shard {
             machine: Machine::new(config),
-            desk: Desk::new(),
+            desk,
             mailbox,
             chat,
             fleet,
@@ -329,7 +331,8 @@ impl Shard {
             return;
         }
         let mut entries = std::mem::take(&mut self.entries);
-        entries.extend(messages.iter().map(|message| self.entry(message, at)));
+        let come = |message| self.come(message, Source::Fleet, at);
+        entries.extend(messages.iter().map(come));
         self.input(Input::Committed {
             room,
             first,
@@ -344,13 +347,20 @@ impl Shard {
         let now = Instant::now();
         for (room, after, messages) in pages {
             metrics::backfilled(messages.len());
-            let frames: Vec<_> = messages.iter().map(|m| self.entry(m, now)).collect();
+            let come = |message| self.come(message, Source::Store, now);
+            let frames: Vec<_> = messages.iter().map(come).collect();
             self.input(Input::Fetched {
                 room,
                 after,
                 frames: &frames,
             });
         }
+    }
+
+    /// A message comes to this node's readers.
+    fn come(&self, message: &Arc<Message>, from: Source, at: Instant) -> Shared {
+        self.desk.traces.seen(message.id, from);
+        self.entry(message, at)
     }
 
     fn entry(&self, message: &Arc<Message>, at: Instant) -> Shared {

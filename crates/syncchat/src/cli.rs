@@ -168,9 +168,13 @@ fn command() -> Command {
         )
         .subcommand(
             Command::new("trace")
-                .about("Show what became of a message (not in this version)")
-                .hide(true)
-                .arg(Arg::new("message").value_name("MESSAGE_ID").required(true)),
+                .about("Show what became of a message, on every node")
+                .arg(
+                    Arg::new("message")
+                        .value_name("MESSAGE_ID")
+                        .required(true)
+                        .help("The message's id, 24 hex digits"),
+                ),
         )
         .args(setting_args())
 }

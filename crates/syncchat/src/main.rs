@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod config;
 mod connections;
+mod fate;
 mod health;
 mod limits;
 mod listeners;

@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 
 use crate::config::network::{Network, client_address};
 use crate::connections::Room;
+use crate::fate::{self, Fates};
 use crate::health::{Health, Phase};
 use crate::limits::FULL_RETRY_AFTER;
 use crate::listeners::Service;
@@ -31,6 +32,8 @@ pub struct Public {
     pub file_links: Option<axum::Router>,
     /// The web client.
     pub page: axum::Router,
+    /// What became of messages, for other nodes and operators.
+    pub fates: Arc<Fates>,
     /// Nothing is served before the node has started.
     pub health: Arc<Health>,
     /// Whose `X-Forwarded-For` is believed.
@@ -45,6 +48,7 @@ enum Route {
     Sockets,
     Api,
     Files,
+    Fates,
     Page,
 }
 
@@ -59,6 +63,8 @@ fn route(path: &str) -> Route {
         Route::Api
     } else if is_under(syncchat_files::folder::PREFIX) {
         Route::Files
+    } else if path.starts_with(fate::PATH) {
+        Route::Fates
     } else {
         Route::Page
     }
@@ -84,6 +90,7 @@ impl Service for Public {
                 request.extensions_mut().insert(ClientAddr(client));
                 ask(&self.api, request).await
             }
+            Route::Fates => self.fates.answer(&request).map(Either::Right),
             Route::Files => ask(self.file_links.as_ref().unwrap_or(&self.page), request).await,
             Route::Page => ask(&self.page, request).await,
         }
@@ -140,6 +147,8 @@ mod tests {
             ("/apis", Route::Page),
             ("/files/1", Route::Files),
             ("/filesystem", Route::Page),
+            ("/internal/trace/x", Route::Fates),
+            ("/internal", Route::Page),
             ("/", Route::Page),
             ("", Route::Page),
         ];

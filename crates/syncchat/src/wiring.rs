@@ -12,15 +12,16 @@ use syncchat_core::ports::fleet;
 use syncchat_core::ports::registry::Registry;
 use syncchat_core::ports::store::Store;
 use syncchat_core::{Chat, Files, People};
-use syncchat_engine::{Engine, Fleet, NodeTag, Origins, Peers};
+use syncchat_engine::{Engine, Fleet, NodeTag, Origins, Peers, Tickets};
 use syncchat_files::{LinkKeys, OpenFiles};
-use syncchat_gateway::Gateway;
+use syncchat_gateway::{Gateway, TracedFleet, Traces};
 use syncchat_identity::{Identity, IdentityConfig, Secret};
 use syncchat_store::OpenError;
 
 use crate::config::sources::ConfigError;
 use crate::config::{AllowedOrigins, Config};
 use crate::connections::Room;
+use crate::fate::Fates;
 
 /// A node, wired, not yet listening.
 pub struct Node {
@@ -44,6 +45,8 @@ pub struct Node {
     pub file_links: Option<axum::Router>,
     /// Where links lead otherwise.
     pub file_origin: Option<String>,
+    /// What became of messages here.
+    pub fates: Arc<Fates>,
     /// Where the other nodes are.
     pub registry: Arc<dyn Registry>,
     /// Under which name they find this one.
@@ -70,8 +73,8 @@ pub enum WiringError {
     Random(#[from] getrandom::Error),
 }
 
-/// What the key is for by which nodes know each other.
-const FORWARDING: &str = "syncchat: requests passed from node to node";
+/// What the keys are for by which nodes know one another.
+const NODE_KEYS: &str = "syncchat: requests passed from node to node";
 /// What the keys of links to files are for.
 const FILE_LINKS: &str = "syncchat: links to files";
 
@@ -91,7 +94,7 @@ impl Peers for KnownNodes {
 pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
     // First, so that a folder made for the secret is closed to others before anything lies in it.
     let secrets = config.signing.load()?;
-    let keys = forwarding_keys(&secrets);
+    let keys = node_keys(&secrets);
     let identity = identity_config(config, secrets.clone())?;
     let store = syncchat_store::open(config.store.expose()).await?;
     let Backplane {
@@ -101,6 +104,9 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
         registry,
     } = syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
         .await?;
+
+    let traces = Traces::new();
+    let fleet: Arc<dyn fleet::Fleet> = TracedFleet::new(fleet, Arc::clone(&traces));
 
     let identity = Arc::new(Identity::new(
         Arc::clone(&store) as _,
@@ -142,6 +148,7 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
             fleet: Arc::clone(&fleet),
             presence,
             limiter,
+            traces: Arc::clone(&traces),
         },
         syncchat_gateway::Config {
             node_id: config.node_id.clone(),
@@ -149,6 +156,11 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
         },
     );
     let tag = NodeTag::random()?;
+    let fates = Fates {
+        node_id: config.node_id.clone(),
+        traces,
+        tickets: Tickets::new(tag, &keys),
+    };
     let engine = Engine::in_fleet(
         engine_config(config, room.sessions),
         Arc::clone(&gateway),
@@ -170,17 +182,16 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
         files,
         file_links,
         file_origin,
+        fates: Arc::new(fates),
         registry,
         tag,
     })
 }
 
-/// All nodes share the signing secrets, in the same order.
-fn forwarding_keys(secrets: &[Secret]) -> Vec<[u8; 32]> {
-    secrets
-        .iter()
-        .map(|secret| secret.derive(FORWARDING))
-        .collect()
+/// What nodes know one another by. All share the signing secrets, in the same order.
+pub fn node_keys(secrets: &[Secret]) -> Vec<[u8; 32]> {
+    let keys = secrets.iter().map(|secret| secret.derive(NODE_KEYS));
+    keys.collect()
 }
 
 /// The file storage, its links signed with keys of its own.

@@ -19,7 +19,7 @@
 
 mod headers;
 mod passed;
-mod ticket;
+pub mod ticket;
 mod tunnel;
 
 use std::net::{IpAddr, SocketAddr};
@@ -53,8 +53,8 @@ use crate::polling;
 use crate::request as query;
 use crate::websocket::opening::Opening;
 use passed::{Passed, Place};
-use ticket::Tickets;
-pub(crate) use ticket::{TICKET, Ticket};
+pub(crate) use ticket::TICKET;
+use ticket::{Ticket, Tickets};
 
 /// Knows the nodes of a fleet.
 pub trait Peers: Send + Sync + 'static {

@@ -24,41 +24,45 @@ use crate::id::NodeTag;
 use crate::limits::{FORWARDED_POLL_HOLD, TICKET_AGE_MAX, TICKET_BYTES_MAX};
 
 /// Where a ticket stands.
-pub(crate) const TICKET: HeaderName = HeaderName::from_static("x-syncchat-forwarded");
+pub const TICKET: HeaderName = HeaderName::from_static("x-syncchat-forwarded");
 
 const VERSION: &str = "v1";
 
 /// What a good ticket says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub struct Ticket {
     /// The client's address, as the sender found it.
-    pub(crate) client: IpAddr,
+    pub client: IpAddr,
     /// Who passed it on.
-    pub(crate) from: NodeTag,
+    pub from: NodeTag,
     /// How long a poll may be held, as the sender waits for it.
-    pub(crate) hold: Duration,
+    pub hold: Duration,
 }
 
 /// What is wrong with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadTicket {
+pub enum BadTicket {
+    /// Not of the form above.
     #[error("it cannot be read")]
     Form,
+    /// Nobody who has one of the keys wrote it for this request.
     #[error("its signature is not the fleet's")]
     Signature,
+    /// Older or newer than [`TICKET_AGE_MAX`].
     #[error("its time is too far from this node's clock")]
     Time,
 }
 
 /// Writes and reads tickets.
-pub(super) struct Tickets {
+pub struct Tickets {
     node: NodeTag,
     /// By the first we sign.
     keys: Vec<Hmac<Sha256>>,
 }
 
 impl Tickets {
-    pub(super) fn new(node: NodeTag, keys: &[[u8; 32]]) -> Tickets {
+    /// Those of a node; by the first key it signs, and by each it verifies.
+    pub fn new(node: NodeTag, keys: &[[u8; 32]]) -> Tickets {
         // HMAC takes keys of any length.
         let keys = keys.iter().filter_map(|key| Hmac::new_from_slice(key).ok());
         Tickets {
@@ -68,13 +72,7 @@ impl Tickets {
     }
 
     /// A ticket for this request, from this node, now.
-    pub(super) fn issue(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        client: IpAddr,
-        hold: Duration,
-    ) -> HeaderValue {
+    pub fn issue(&self, method: &Method, uri: &Uri, client: IpAddr, hold: Duration) -> HeaderValue {
         let (now, hold) = (unix_seconds(), hold.as_secs());
         let claims = format!("{VERSION} {now} {} {client} {hold}", self.node);
         let mac = self.keys.first().map(|key| {
@@ -87,7 +85,10 @@ impl Tickets {
     }
 
     /// What a ticket says, if one of the fleet wrote it for this request, lately.
-    pub(super) fn verify(
+    ///
+    /// # Errors
+    /// It is none, was not signed by the fleet for this request, or is too old.
+    pub fn verify(
         &self,
         ticket: &HeaderValue,
         method: &Method,

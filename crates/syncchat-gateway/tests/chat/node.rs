@@ -23,7 +23,7 @@ use syncchat_core::ports::store::{
 use syncchat_core::{Chat, People};
 use syncchat_delivery::Config as DeliveryConfig;
 use syncchat_engine::{Config as EngineConfig, Engine};
-use syncchat_gateway::{Config, Gateway, Parts};
+use syncchat_gateway::{Config, Gateway, Parts, Traces};
 use syncchat_identity::{Identity, IdentityConfig, RegisterRequest, Secret};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
@@ -118,6 +118,7 @@ impl Node {
             fleet: shared,
             presence,
             limiter,
+            traces: Traces::new(),
         };
         let config = Config {
             node_id: "test-node".into(),

@@ -59,6 +59,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         api: node.api.clone(),
         file_links: node.file_links.clone(),
         page: page::router(node.file_origin.as_deref()),
+        fates: Arc::clone(&node.fates),
         health: Arc::clone(&health),
         trusted_proxies: config.trusted_proxies.clone(),
         room,
