@@ -97,7 +97,14 @@ describe('a crowd that returns at once', () => {
         await Promise.all(Array.from({ length: MISSED }, (_, i) => speak(others[1], `missed ${i}`)));
         const said = Date.now() - began;
         const whole = (s) => s.received().length === 1 + MISSED;
-        await until('all to be whole', () => sockets.every((s) => s.connected && whole(s)), 120_000);
+        await until('all to be whole', () => sockets.every((s) => s.connected && whole(s)), 120_000).catch(async (error) => {
+          const held = {};
+          for (const s of sockets) {
+            const state = `${s.connected ? 'there' : 'away'} with ${s.received().length}`;
+            held[state] = (held[state] ?? 0) + 1;
+          }
+          throw new Error(`${error.message}; ${JSON.stringify(held)}`, { cause: error });
+        });
         return { said, whole: Date.now() - began };
       });
       const recovered = sockets.filter((s) => s.recovered).length;
