@@ -53,10 +53,7 @@ pub(crate) fn cast(
     address: &str,
 ) -> Result<Vec<Cast>, Failure> {
     // Names must not meet those of an earlier run.
-    let run = Instant::now().elapsed().as_nanos() as u64
-        ^ fastrand::Rng::new().u64(..)
-        ^ u64::from(std::process::id());
-    let run = format!("{:07x}", run & 0x0fff_ffff);
+    let run = format!("{:07x}", fastrand::u32(..) >> 4);
     let groups = scenario.groups.iter().enumerate();
     let casts = groups.map(|(g, group)| match target.accounts {
         Accounts::None => Ok(made_up(group, &format!("{run}-{g}"))),

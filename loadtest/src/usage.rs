@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Failure;
+
+/// How long a look at the metrics may take. Longer: there is no value for that second.
+const METRICS_MAX: Duration = Duration::from_secs(2);
 
 /// What processes have used since they began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,7 +61,11 @@ fn of_process(pid: u32) -> Option<Usage> {
 }
 
 fn of_metrics(url: &str) -> Result<Usage, Failure> {
-    let text = ureq::get(url).call()?.body_mut().read_to_string()?;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(METRICS_MAX))
+        .build()
+        .into();
+    let text = agent.get(url).call()?.body_mut().read_to_string()?;
     let value = |name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
         let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());

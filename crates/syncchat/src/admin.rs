@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::health::Health;
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::listeners::Service;
+use crate::process;
 
 /// What stands behind the admin listener.
 pub struct Admin {
@@ -50,7 +51,8 @@ impl Admin {
         }
         match (path, self.health.ready()) {
             ("/metrics", _) => {
-                let mut response = text(StatusCode::OK, self.metrics.render());
+                let metrics = self.metrics.render() + &process::exposition();
+                let mut response = text(StatusCode::OK, metrics);
                 // The version of Prometheus' text format, which scrapers ask for.
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);

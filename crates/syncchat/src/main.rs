@@ -18,6 +18,7 @@ mod listeners;
 mod logging;
 mod metrics;
 mod page;
+mod process;
 mod public;
 mod shutdown;
 mod wiring;
