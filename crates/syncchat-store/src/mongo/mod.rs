@@ -211,7 +211,7 @@ impl ConversationStore for MongoStore {
     }
 
     async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
-        call(
+        self.call(
             "additions_since",
             members::additions_since(self, since, limit),
         )
