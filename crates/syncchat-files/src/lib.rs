@@ -20,6 +20,9 @@ pub mod s3;
 mod headers;
 mod presign;
 
+// Named so that object_store's client, which is made of it, speaks TLS.
+use reqwest as _;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
