@@ -238,6 +238,7 @@ impl Node {
             lingering_rooms: 1,
             compare_batch: 1,
             review: u64::MAX,
+            look_back: 1,
         };
         Node {
             head: None,
