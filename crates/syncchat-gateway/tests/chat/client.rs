@@ -208,9 +208,11 @@ impl Client {
     async fn packet(&mut self, until: Instant) -> Option<Packet> {
         let text = self.text(until).await?;
         if let Some(rest) = text.strip_prefix("42") {
-            let mut args: Vec<Value> = serde_json::from_str(rest).expect("an event");
-            let payload = args.pop().expect("a payload");
-            let name = args.pop().expect("a name");
+            // A third one is the offset of connection state recovery.
+            let args: Vec<Value> = serde_json::from_str(rest).expect("an event");
+            let mut args = args.into_iter();
+            let name = args.next().expect("a name");
+            let payload = args.next().expect("a payload");
             return Some(Packet::Event(name.as_str().expect("text").into(), payload));
         }
         if let Some(rest) = text.strip_prefix("43") {
