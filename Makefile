@@ -21,11 +21,11 @@ test: ## install and start what the tests need, run them all, stop what was star
 	@tests/run.sh
 
 fleet: build ## a whole fleet on 127.0.0.1:8000: Redis, MongoDB, three gateways, HAProxy; Ctrl-C ends it
-	@tests/services.sh
+	@tests/services.sh fleet
 	@exec deploy/fleet/fleet.sh $(NODE)
 
 chaos: build ## the fleet's fault tests at length; SYNCCHAT_CHAOS_SECONDS of random faults
-	@tests/services.sh
+	@tests/services.sh fleet
 	@tests/clients.sh
 	@SYNCCHAT_CHAOS_SECONDS=$${SYNCCHAT_CHAOS_SECONDS:-600} npm --prefix tests run --silent chaos
 
@@ -44,7 +44,7 @@ bench: bench-peers ## single steps, then ratios against Node, socketioxide and a
 
 # The server is built apart: with a store that costs nothing, for what is measured without one.
 bench-peers:
-	@tests/services.sh
+	@tests/services.sh fleet
 	@mkdir -p target/loadtest
 	@cargo build --release --locked -p syncchat-loadtest
 	@cargo build --release --locked --bin syncchat --features memory-store --target-dir target/bench
@@ -58,7 +58,7 @@ check: ## formatting, lints, tidiness, licences
 	@cargo xtask tidy
 	@cargo xtask web
 	@if [ -d web/node_modules ]; then npm --prefix web run --silent lint; fi
-	@tests/services.sh
+	@tests/services.sh fleet
 	@PATH=$$PATH:/usr/sbin haproxy -c -q -f haproxy.cfg
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  cargo deny --offline check --config .deny.toml bans licenses sources; fi

