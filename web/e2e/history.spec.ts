@@ -15,6 +15,7 @@ test('history comes back as one scrolls, and what is read does not jump', async 
   await ben.open(ann.name);
   // It opens where the new ones begin; here, everything is new.
   const end = ben.page.getByRole('button', { name: /^To the new/u });
+  await expect(end.or(ben.message('line 230')).first()).toBeVisible();
   if (await end.isVisible()) await end.click();
   await expect(ben.message('line 230')).toBeVisible();
   await expect(ann.message('line 230')).toContainText('read');
