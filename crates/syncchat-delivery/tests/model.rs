@@ -3,14 +3,11 @@
 //!
 //! In each state that can be reached, nothing wrong has been delivered, and if the faults end
 //! there, every reader gets all it is owed.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::panic)]
+#![allow(clippy::print_stdout, clippy::panic)]
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashSet, VecDeque};
-use std::fmt::Write;
-use std::hash::Hasher;
+mod explorer;
 
-use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
 
 type Room = u8;
 type Reader = u8;
@@ -191,20 +188,7 @@ impl Scenario {
 
     fn start(&self) -> World {
         World {
-            machine: Machine::new(Config {
-                page: 2,
-                look_back: 1,
-                ring_frames: 1,
-                ring_bytes: 1,
-                early_frames: 1,
-                patience: 0,
-                retry_min: 0,
-                retry_max: 0,
-                linger: 0,
-                lingering_rooms: 1,
-                compare_batch: 1,
-                review: u64::MAX,
-            }),
+            machine: Machine::new(explorer::smallest()),
             head: 0,
             news: Vec::new(),
             clients: vec![Client::default(); self.room_for.len()],
@@ -451,10 +435,7 @@ impl World {
 
     /// Worlds that look the same are the same.
     fn fingerprint(&self) -> u64 {
-        let mut hasher = Fingerprint(DefaultHasher::new());
-        // Writing to a hasher cannot fail.
-        let _ = write!(
-            hasher,
+        explorer::look(format_args!(
             "{:?}{:?}{:?}{:?}{:?}",
             self.machine,
             self.news,
@@ -467,63 +448,26 @@ impl World {
                 self.departures,
                 self.doubts
             ),
-        );
-        hasher.0.finish()
+        ))
     }
-}
-
-struct Fingerprint(DefaultHasher);
-
-impl std::fmt::Write for Fingerprint {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
-    }
-}
-
-/// Visits every state that can be reached.
-fn explore(scenario: &Scenario) -> usize {
-    let mut seen = HashSet::new();
-    // Each state with the event that led to it and the place of the one before, to tell the way.
-    let mut trail: Vec<(usize, Option<Event>)> = vec![(0, None)];
-    let mut queue = VecDeque::from([(0, scenario.start())]);
-    while let Some((place, world)) = queue.pop_front() {
-        for event in world.events(scenario) {
-            let mut next = world.clone();
-            let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                next.apply(scenario, event);
-                if seen.insert(next.fingerprint()) {
-                    next.clone().finish(scenario);
-                    Some(next)
-                } else {
-                    None
-                }
-            }));
-            match tried {
-                Ok(Some(next)) => {
-                    trail.push((place, Some(event)));
-                    queue.push_back((trail.len() - 1, next));
-                }
-                Ok(None) => {}
-                Err(cause) => {
-                    let mut way = vec![event];
-                    let mut at = place;
-                    while let (before, Some(event)) = trail[at] {
-                        way.push(event);
-                        at = before;
-                    }
-                    way.reverse();
-                    eprintln!("{}: {way:?}", scenario.name);
-                    std::panic::resume_unwind(cause);
-                }
-            }
-        }
-    }
-    seen.len()
 }
 
 fn check(scenario: &Scenario) {
-    let states = explore(scenario);
+    let states = explorer::explore(
+        scenario.name,
+        scenario.start(),
+        |world| world.events(scenario),
+        |world, event| {
+            world.apply(scenario, event);
+            world.fingerprint()
+        },
+        |world| {
+            // What is wrong panics.
+            world.clone().finish(scenario);
+            None
+        },
+    );
+    let states = states.unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("{}: {states} states", scenario.name);
     assert!(
         states > 1_000,

@@ -12,12 +12,12 @@
 //! That the exploration finds faults is shown by planting some.
 #![allow(clippy::print_stdout, clippy::panic)]
 
+mod explorer;
+
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashSet, VecDeque};
-use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
-use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
 
 const ROOM: u8 = 0;
 const READER: u8 = 0;
@@ -226,20 +226,6 @@ impl Outlet<u8, u8, Entry> for Out<'_> {
 
 impl Node {
     fn new() -> Node {
-        let config = Config {
-            page: 2,
-            ring_frames: 1,
-            ring_bytes: 1,
-            early_frames: 1,
-            patience: 0,
-            retry_min: 0,
-            retry_max: 0,
-            linger: 0,
-            lingering_rooms: 1,
-            compare_batch: 1,
-            review: u64::MAX,
-            look_back: 1,
-        };
         Node {
             head: None,
             waiting: Vec::new(),
@@ -248,7 +234,7 @@ impl Node {
             crowded: false,
             doubt: None,
             news: Vec::new(),
-            machine: Machine::new(config),
+            machine: Machine::new(explorer::smallest()),
             look: 0,
             got: 0,
         }
@@ -291,19 +277,7 @@ impl Node {
                 break;
             }
         }
-        let mut look = Look(DefaultHasher::new());
-        // Writing to a hasher cannot fail.
-        let _ = write!(look, "{:?}", self.machine);
-        self.look = look.0.finish();
-    }
-}
-
-struct Look(DefaultHasher);
-
-impl Write for Look {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
+        self.look = explorer::look(format_args!("{:?}", self.machine));
     }
 }
 
@@ -836,41 +810,26 @@ impl World {
     }
 }
 
-/// Visits every state that can be reached; how many there are, and how many in which nothing is left to
-/// do; or the way to the first in which something is
-/// wrong.
+/// How many states can be reached, and in how many of them nothing is left to do; or what is wrong
+/// in the first in which something is.
 fn explore(scenario: &Scenario) -> Result<(usize, usize), String> {
     let mut rests = 0;
-    let mut seen = HashSet::new();
-    // Each state with the event that led to it and the place of the one before, to tell the way.
-    let mut trail: Vec<(usize, Option<Event>)> = vec![(0, None)];
-    let mut queue = VecDeque::from([(0, scenario.start())]);
-    while let Some((place, world)) = queue.pop_front() {
-        for event in world.events() {
-            let mut next = world.clone();
-            next.apply(scenario, event);
-            if !seen.insert(next.fingerprint()) {
-                continue;
-            }
-            let at_rest = next.is_at_rest();
+    let states = explorer::explore(
+        scenario.name,
+        scenario.start(),
+        World::events,
+        |world, event| {
+            world.apply(scenario, event);
+            world.fingerprint()
+        },
+        |world| {
+            let at_rest = world.is_at_rest();
             rests += usize::from(at_rest);
-            let short = || next.clone().end(scenario);
-            let wrong = next.wrong.clone().or_else(|| at_rest.then(short)?);
-            if let Some(wrong) = wrong {
-                let mut way = vec![event];
-                let mut at = place;
-                while let (before, Some(event)) = trail[at] {
-                    way.push(event);
-                    at = before;
-                }
-                way.reverse();
-                return Err(format!("{}: {wrong}, by {way:?}", scenario.name));
-            }
-            trail.push((place, Some(event)));
-            queue.push_back((trail.len() - 1, next));
-        }
-    }
-    Ok((seen.len(), rests))
+            let short = || world.clone().end(scenario);
+            world.wrong.clone().or_else(|| at_rest.then(short)?)
+        },
+    )?;
+    Ok((states, rests))
 }
 
 fn holds(scenario: &Scenario) {
