@@ -58,6 +58,8 @@ function run<T>(
     transaction.oncomplete = () => resolve(request.result);
     transaction.onerror = transaction.onabort = () =>
       reject(transaction.error ?? new Error('transaction failed'));
+    // Nothing follows: a page that ends now must not take it along.
+    transaction.commit();
   });
 }
 

@@ -68,7 +68,10 @@ export async function restoreSnapshot(database: Database, chat: ChatStore): Prom
   }));
 }
 
-/** Follows the state until the answer is called, which stops it. */
+/**
+ * Follows the state until the answer is called, which stops it. What changed is saved a moment
+ * later, and at once when the connection goes away: the next page may have nothing else to show.
+ */
 export function keepSnapshot(database: Database, chat: ChatStore): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const save = () => {
@@ -79,17 +82,22 @@ export function keepSnapshot(database: Database, chat: ChatStore): () => void {
     const kept = { shape: SHAPE, ...keep(state) };
     database.put('snapshot', state.me.id, kept).catch(() => undefined);
   };
-  const unsubscribe = chat.subscribe((now, before) => {
-    if (now.logs === before.logs && now.conversations === before.conversations) return;
-    timer ??= setTimeout(save, SNAPSHOT_DELAY_MS);
-  });
-  const onHide = () => {
+  const saveWhatWaits = () => {
     if (timer !== undefined) save();
   };
-  window.addEventListener('pagehide', onHide);
+  const unsubscribe = chat.subscribe((now, before) => {
+    if (now.logs !== before.logs || now.conversations !== before.conversations) {
+      timer ??= setTimeout(save, SNAPSHOT_DELAY_MS);
+    }
+    if (now.connection === 'away' && before.connection !== 'away') saveWhatWaits();
+  });
+  // A page that is hidden may be ended without a further word.
+  document.addEventListener('visibilitychange', saveWhatWaits);
+  window.addEventListener('pagehide', saveWhatWaits);
   return () => {
     clearTimeout(timer);
     unsubscribe();
-    window.removeEventListener('pagehide', onHide);
+    document.removeEventListener('visibilitychange', saveWhatWaits);
+    window.removeEventListener('pagehide', saveWhatWaits);
   };
 }
