@@ -296,6 +296,25 @@ for (const [name, open] of Object.entries(storages)) {
     });
   });
 
+  test(`a link to a ${name} ends when it says so`, async () => {
+    const storage = await open();
+    const node = await startNode({ ...storage.flags, 'file-link-ttl': '1s' });
+    try {
+      const [ann, ben] = [await person(node), await person(node)];
+      const { id } = await converse(ann, [ben]);
+      const fileId = await upload(ann, 'a.txt', 'hello', 'text/plain');
+      assert.equal((await show(ann, id, 'file', [fileId])).status, 201);
+      const { data } = await ben.api.get(`/files/${fileId}/link`);
+      assert.ok(Date.parse(data.link.expiresAt) - Date.now() <= 1_000);
+      const status = async () => (await fetch(data.link.url)).status;
+      await until('the link to end', async () => (await status()) === 403);
+      assert.equal((await ben.api.get(`/files/${fileId}`)).data, 'hello');
+    } finally {
+      await node.stop();
+      await storage.stop();
+    }
+  });
+
   test(`what nobody sends is swept from a ${name}, and what was taken back`, async () => {
     const storage = await open();
     const node = await startNode({ ...storage.flags, 'unsent-file-ttl': '1s' });

@@ -1,52 +1,10 @@
 import { readFile } from 'node:fs/promises';
 
-import type { Locator, Page } from '@playwright/test';
-
 import { findings } from './axe';
-import { expect, testWith, type Person } from './fixtures';
+import { expect, testWith } from './fixtures';
+import { attach, draw, isDrawn, picture } from './pictures';
 
 const test = testWith('--max-file-size', '5MB');
-
-/** A picture as a browser draws one. */
-async function draw(page: Page, width: number, height: number): Promise<Buffer> {
-  const base64 = await page.evaluate(
-    ([across, down]) => {
-      const canvas = document.createElement('canvas');
-      [canvas.width, canvas.height] = [across, down];
-      const paint = canvas.getContext('2d');
-      if (!paint) throw new Error('no canvas');
-      const shade = paint.createLinearGradient(0, 0, across, down);
-      shade.addColorStop(0, '#3554c8');
-      shade.addColorStop(1, '#f0d88a');
-      paint.fillStyle = shade;
-      paint.fillRect(0, 0, across, down);
-      return canvas.toDataURL('image/png').split(',')[1] ?? '';
-    },
-    [width, height] as const,
-  );
-  return Buffer.from(base64, 'base64');
-}
-
-interface Picked {
-  readonly name: string;
-  readonly mimeType: string;
-  readonly buffer: Buffer;
-}
-
-async function attach(person: Person, ...files: Picked[]): Promise<void> {
-  const chooser = person.page.waitForEvent('filechooser');
-  await person.page.getByRole('button', { name: 'Attach a file' }).click();
-  await (await chooser).setFiles(files);
-}
-
-const picture = (person: Person, name: string) =>
-  person.log.getByRole('button', { name: `Picture ${name}` });
-
-/** Whether the picture is there, not only its box. */
-const isDrawn = (box: Locator) =>
-  expect
-    .poll(() => box.locator('img').evaluate((image: HTMLImageElement) => image.naturalWidth))
-    .toBeGreaterThan(0);
 
 for (const [device, viewport] of [
   ['desk', { width: 1280, height: 800 }],

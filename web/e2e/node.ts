@@ -15,7 +15,8 @@ const ENVIRONMENT = Object.fromEntries(
 /** A node that is not ready by then will not be. */
 const READY_MS = 20_000;
 
-async function freePort(): Promise<number> {
+/** A port of this machine that was free a moment ago. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

@@ -109,8 +109,6 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 127;
 pub const FILE_CLAIMS_MAX: usize = 50;
 /// For how long the link to upload a file is good, at most. Then: 403, and it is announced anew.
 pub const UPLOAD_LINK_SPAN: Duration = Duration::from_secs(3_600);
-/// For how long the link to download a file is good. Then: 403, and a new one is asked for.
-pub const DOWNLOAD_LINK_SPAN: Duration = Duration::from_secs(300);
 /// One question to the file storage. Then: `unavailable`.
 pub const FILE_STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From a claim of files to the begin of the write that shows them. Later: `unavailable`.

@@ -8,7 +8,7 @@ import { createChatStore, type ChatStore } from '../state/store';
 import * as store from '../state/store';
 import { backoff, sleep } from './backoff';
 import type { Database } from './database';
-import { Files } from './files';
+import { Files, isPicture } from './files';
 import { LOG_KEPT, LOG_MAX, RECONNECT_FIRST_MS, RECONNECT_MAX_MS, TYPING_LASTS_MS } from './limits';
 import { Marks } from './marks';
 import { Outbox } from './outbox';
@@ -19,6 +19,7 @@ import { Connection } from './socket';
 import { Sync } from './sync';
 import type { Tabs } from './tabs';
 import * as translate from './translate';
+import { Uploads } from './uploads';
 
 export interface ChatParts {
   readonly me: Me;
@@ -39,6 +40,7 @@ export interface Written {
 export class Chat {
   readonly store: ChatStore;
   readonly files: Files;
+  readonly uploads: Uploads;
   readonly #rest: Rest;
   readonly #session: Session;
   readonly #database: Database;
@@ -63,6 +65,12 @@ export class Chat {
       onDown: () => this.store.setState({ connection: 'away', presence: {}, typing: {} }),
     });
     this.files = new Files(rest);
+    this.uploads = new Uploads({
+      upload: (file, progress, signal) => this.files.upload(file, progress, signal),
+      isOnline: () => this.#connection.connected,
+      changed: (uploads) => this.store.setState(store.uploadsKnown(uploads)),
+      arrived: (id, attachment) => this.#sendFile(id, attachment),
+    });
     this.#sync = new Sync(this.store, this.#connection, rest);
     this.#marks = new Marks(this.store, this.#connection);
     this.#outbox = new Outbox(database, tabs, me.id, {
@@ -93,6 +101,7 @@ export class Chat {
     this.#connection.close();
     this.#outbox.close();
     this.#marks.close();
+    this.uploads.close();
     this.files.close();
     for (const end of this.#ends) end();
   }
@@ -224,6 +233,7 @@ export class Chat {
     if (!isCurrent()) return;
     this.store.setState({ connection: 'online' });
     this.#outbox.drainAll();
+    this.uploads.resume();
     this.#marks.resume();
     if (this.#open !== null) await this.open(this.#open).catch(() => undefined);
   }
@@ -302,6 +312,12 @@ export class Chat {
     if (!this.store.getState().conversations[id]) {
       this.#sync.conversation(id).catch(() => undefined);
     }
+  }
+
+  #sendFile(id: string, attachment: Attachment): void {
+    if (!this.store.getState().conversations[id]) return;
+    const kind = isPicture(attachment.contentType) ? 'image' : 'file';
+    this.send(id, { content: '', replyTo: null, kind, attachments: [attachment] });
   }
 
   async #send(pending: Pending): Promise<Message> {

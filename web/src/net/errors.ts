@@ -40,7 +40,7 @@ export function isPassing(error: unknown): boolean {
 
 /** What the person is told. */
 export function explain(error: unknown): string {
-  if (error instanceof Unreachable) return 'The server cannot be reached. Please try again.';
+  if (error instanceof Unreachable) return `${sentence(error.message)}. Please try again.`;
   if (error instanceof Refused) {
     switch (error.code) {
       case 'rate_limited':

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi, type MockInstance } fr
 
 import { Refused, Unreachable } from './errors';
 import { Files } from './files';
-import { LINK_KEPT_MS, PREVIEWS_MAX } from './limits';
+import { LINK_KEPT_SHARE, PREVIEWS_MAX } from './limits';
 
 const rest = {
   newFile: vi.fn(),
@@ -39,8 +39,8 @@ beforeEach(() => {
 
 afterEach(() => vi.restoreAllMocks());
 
-const upload = (name: string, type: string, signal = new AbortController().signal) =>
-  files.upload(new File(['12345'], name, { type }), () => undefined, signal);
+const upload = (name: string, type: string) =>
+  files.upload(new File(['12345'], name, { type }), () => undefined, new AbortController().signal);
 
 describe('an upload', () => {
   it('is announced and put where the server says, by the page’s own protocol', async () => {
@@ -91,26 +91,39 @@ describe('an upload', () => {
     request.mockRejectedValueOnce(answer(403, '<Error>SignatureDoesNotMatch</Error>'));
     await expect(upload('a', '')).rejects.toBeInstanceOf(Refused);
     request.mockRejectedValueOnce(new AxiosError('Network Error'));
-    await expect(upload('a', '')).rejects.toBeInstanceOf(Unreachable);
-    const controller = new AbortController();
-    controller.abort();
-    request.mockRejectedValueOnce(new AxiosError('canceled'));
-    await expect(upload('a', '', controller.signal)).rejects.toBeInstanceOf(Unreachable);
+    await expect(upload('a', '')).rejects.toThrow('the server cannot be reached');
+    rest.newFile.mockResolvedValueOnce({
+      fileId: 'f',
+      upload: { method: 'PUT', url: 'https://s3.example/f', headers: {}, expiresAt: '' },
+    });
+    request.mockRejectedValueOnce(new AxiosError('Network Error'));
+    await expect(upload('a', '')).rejects.toEqual(
+      new Unreachable('the file storage cannot be reached'),
+    );
   });
 });
 
 describe('a link', () => {
+  const lifeMs = 60_000;
+  const kept = lifeMs * LINK_KEPT_SHARE;
+
   it('is asked for once while it is good, and again when it failed or was not good', async () => {
-    rest.fileLink.mockResolvedValue('https://s3.example/f1');
+    rest.fileLink.mockResolvedValue({ url: 'https://s3.example/f1', lifeMs });
     expect(await files.link('f1', 0)).toBe('https://s3.example/f1');
-    await files.link('f1', LINK_KEPT_MS - 1);
+    await files.link('f1', kept - 1);
     expect(rest.fileLink).toHaveBeenCalledTimes(1);
-    await files.link('f1', LINK_KEPT_MS);
+    await files.link('f1', kept);
     expect(rest.fileLink).toHaveBeenCalledTimes(2);
     files.forget('f1');
     rest.fileLink.mockRejectedValueOnce(new Unreachable());
-    await expect(files.link('f1', LINK_KEPT_MS)).rejects.toBeInstanceOf(Unreachable);
-    await files.link('f1', LINK_KEPT_MS);
+    await expect(files.link('f1', kept)).rejects.toBeInstanceOf(Unreachable);
+    await files.link('f1', kept);
     expect(rest.fileLink).toHaveBeenCalledTimes(4);
+  });
+
+  it('is asked for once however many ask meanwhile', async () => {
+    rest.fileLink.mockResolvedValue({ url: 'https://s3.example/f1', lifeMs });
+    await Promise.all([files.link('f1', 0), files.link('f1', 0)]);
+    expect(rest.fileLink).toHaveBeenCalledTimes(1);
   });
 });

@@ -8,7 +8,7 @@ import axios, { isAxiosError } from 'axios';
 import type { Attachment } from '../state/model';
 import type { ErrorAnswer } from './contract';
 import { Refused, Unreachable } from './errors';
-import { LINK_KEPT_MS, LINKS_MAX, PREVIEWS_MAX } from './limits';
+import { LINK_KEPT_SHARE, LINKS_MAX, PREVIEWS_MAX } from './limits';
 import type { Rest } from './rest';
 
 /** Pictures that browsers show; others are files to be saved. SVG can hold scripts, so it is one. */
@@ -18,7 +18,8 @@ export const isPicture = (contentType: string) => PICTURES.includes(contentType)
 
 interface Kept {
   readonly url: Promise<string>;
-  readonly askedAt: number;
+  /** When it is not used any more; while it is asked for, never. */
+  until: number;
 }
 
 export class Files {
@@ -45,19 +46,23 @@ export class Files {
         onUploadProgress: ({ loaded, total }) => progress(total ? loaded / total : 0),
       });
     } catch (error) {
-      throw refusal(error, signal);
+      throw refusal(error, isHere(told.upload.url) ? 'server' : 'file storage');
     }
     if (isPicture(contentType)) this.#preview(told.fileId, file);
     return { fileId: told.fileId, name: file.name, size: file.size, contentType };
   }
 
-  /** An address the browser can get the file from, for some minutes. */
+  /** An address the browser can get the file from, for a while. */
   link(fileId: string, now = Date.now()): Promise<string> {
     const known = this.#links.get(fileId);
-    if (known && now - known.askedAt < LINK_KEPT_MS) return known.url;
-    const url = this.rest.fileLink(fileId).then(reachable);
+    if (known && now < known.until) return known.url;
+    const url = this.rest.fileLink(fileId).then((link) => {
+      kept.until = now + link.lifeMs * LINK_KEPT_SHARE;
+      return reachable(link.url);
+    });
+    const kept: Kept = { url, until: Infinity };
     this.#links.delete(fileId);
-    this.#links.set(fileId, { url, askedAt: now });
+    this.#links.set(fileId, kept);
     forgetOldest(this.#links, LINKS_MAX);
     // What failed is asked for again.
     url.catch(() => this.forget(fileId));
@@ -101,17 +106,18 @@ function forgetOldest<T>(map: Map<string, T>, max: number): T[] {
  */
 function reachable(url: string): string {
   const there = new URL(url, window.location.href);
-  const isHere = there.host === window.location.host;
-  return isHere ? window.location.origin + there.pathname + there.search : there.href;
+  return isHere(url) ? window.location.origin + there.pathname + there.search : there.href;
 }
 
-function refusal(error: unknown, signal: AbortSignal): Error {
-  if (signal.aborted) return new Unreachable('the upload was stopped');
-  if (!isAxiosError<ErrorAnswer | undefined>(error) || !error.response) return new Unreachable();
+const isHere = (url: string) => new URL(url, window.location.href).host === window.location.host;
+
+function refusal(error: unknown, where: string): Error {
+  const unreachable = new Unreachable(`the ${where} cannot be reached`);
+  if (!isAxiosError<ErrorAnswer | undefined>(error) || !error.response) return unreachable;
   const { status, data } = error.response;
   // The server says why; a bucket answers with XML.
   if (typeof data === 'object' && 'error' in data) return new Refused(data.error);
   return status >= 500
-    ? new Unreachable()
-    : new Refused({ code: 'invalid', message: `the file storage answered ${status}` });
+    ? unreachable
+    : new Refused({ code: 'invalid', message: `the ${where} answered ${status}` });
 }

@@ -47,10 +47,16 @@ export const SEND_RETRY_MAX_MS = 10_000;
 /** A server that asks to wait longer than this is not waited for: the message is shown as failed. */
 export const SEND_WAIT_MAX_MS = 5_000;
 
-/** A link to a file is used again for this long after it was asked for; the server's are longer. */
-export const LINK_KEPT_MS = 120_000;
+/** A link to a file is used again for this share of its life. */
+export const LINK_KEPT_SHARE = 0.5;
 /** Links kept. */
 export const LINKS_MAX = 500;
+/** Files on their way at once, of all conversations; more are left out, and the page says so. */
+export const UPLOADS_MAX = 50;
+/** Those of them that are sent just now: browsers open few connections to one server. */
+export const UPLOADS_RUNNING_MAX = 3;
+/** An upload of which nothing moves for so long counts as broken off. */
+export const UPLOAD_STALL_MS = 60_000;
 /** Pictures that were uploaded here and are kept to be shown. */
 export const PREVIEWS_MAX = 20;
 /** How long a picture has to be on the screen before it is asked for: not while one scrolls by. */

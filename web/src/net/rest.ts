@@ -152,10 +152,11 @@ export class Rest {
     return this.#ask({ method: 'POST', url: '/files', data });
   }
 
-  /** Where a file can be got for some minutes. */
-  async fileLink(id: string): Promise<string> {
-    const { link } = await this.#ask<wire.LinkAnswer>({ url: `/files/${id}/link` });
-    return link.url;
+  /** Where a file can be got, and for how long. */
+  async fileLink(id: string): Promise<{ url: string; lifeMs: number }> {
+    const { data, headers } = await this.#answer<wire.LinkAnswer>({ url: `/files/${id}/link` });
+    const { url, expiresAt } = data.link;
+    return { url, lifeMs: Date.parse(expiresAt) - (serverTime(headers) ?? Date.now()) };
   }
 
   async #plain<T>(config: AxiosRequestConfig) {
@@ -167,16 +168,20 @@ export class Rest {
   }
 
   async #ask<T>(config: AxiosRequestConfig): Promise<T> {
+    return (await this.#answer<T>(config)).data;
+  }
+
+  async #answer<T>(config: AxiosRequestConfig) {
     if (!this.#tokens) throw new Refused({ code: 'unauthorized', message: 'signed out' });
     const token = await this.#tokens.token();
     try {
-      return (await this.#plain<T>(bearing(config, token))).data;
+      return await this.#plain<T>(bearing(config, token));
     } catch (error) {
       const ended =
         error instanceof Refused && ['unauthorized', 'token_expired'].includes(error.code);
       if (!ended) throw error;
       const next = await this.#tokens.renew(token);
-      return (await this.#plain<T>(bearing(config, next))).data;
+      return await this.#plain<T>(bearing(config, next));
     }
   }
 }

@@ -93,5 +93,18 @@ export interface Pending {
   readonly reason: string | null;
 }
 
+/** A file on its way into a conversation. It lives as long as the page does. */
+export interface Upload {
+  readonly key: number;
+  readonly conversationId: string;
+  readonly file: File;
+  /** `waiting` for its turn or for the connection, `running`, or `failed` unless tried again. */
+  readonly state: 'waiting' | 'running' | 'failed';
+  /** How much of it is there, from 0 to 1. */
+  readonly share: number;
+  /** Why it failed, for the person who sends it. */
+  readonly reason: string | null;
+}
+
 /** `away`: there is no connection. `joining`: there is one, and what was missed is on its way. */
 export type Connection = 'away' | 'joining' | 'online';

@@ -8,7 +8,16 @@ import { createStore, type StoreApi } from 'zustand/vanilla';
 
 import * as logs from './log';
 import type { Cursors, Log } from './log';
-import type { Connection, Conversation, Me, Message, Pending, Person, Presence } from './model';
+import type {
+  Connection,
+  Conversation,
+  Me,
+  Message,
+  Pending,
+  Person,
+  Presence,
+  Upload,
+} from './model';
 
 export interface ChatState {
   readonly me: Me;
@@ -27,6 +36,8 @@ export interface ChatState {
   readonly typing: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** Conversation → what waits to be sent, in the order it was written. */
   readonly pending: Readonly<Record<string, readonly Pending[]>>;
+  /** Conversation → files on their way into it, in the order they were chosen. */
+  readonly uploads: Readonly<Record<string, readonly Upload[]>>;
 }
 
 export type ChatStore = StoreApi<ChatState>;
@@ -45,6 +56,7 @@ export function createChatStore(me: Me): ChatStore {
     cursors: {},
     typing: {},
     pending: {},
+    uploads: {},
   }));
 }
 
@@ -359,11 +371,18 @@ export const typingExpired =
     };
   };
 
+function byConversation<T extends { readonly conversationId: string }>(all: readonly T[]) {
+  const sorted: Record<string, T[]> = {};
+  for (const one of all) (sorted[one.conversationId] ??= []).push(one);
+  return sorted;
+}
+
 /** Everything that waits to be sent, in the order it was written. */
 export const pendingKnown =
   (all: readonly Pending[]): Step =>
-  () => {
-    const pending: Record<string, Pending[]> = {};
-    for (const one of all) (pending[one.conversationId] ??= []).push(one);
-    return { pending };
-  };
+  () => ({ pending: byConversation(all) });
+
+/** Every file that is on its way. */
+export const uploadsKnown =
+  (all: readonly Upload[]): Step =>
+  () => ({ uploads: byConversation(all) });

@@ -5,7 +5,7 @@ import { isPicture } from '../net/files';
 import { PICTURE_DELAY_MS } from '../net/limits';
 import type { Attachment } from '../state/model';
 import styles from './Attachments.module.css';
-import { useChat } from './chat-context';
+import { useChat, useChatState } from './chat-context';
 import { fileSize } from './format';
 import { Icon } from './Icon';
 
@@ -68,6 +68,14 @@ function Picture({ attachment }: { attachment: Attachment }) {
   const [failures, setFailures] = useState(0);
   const { problem, open } = useDownload(attachment);
 
+  // Without a connection nothing can be shown; what failed then is worth another try.
+  const online = useChatState((state) => state.connection === 'online');
+  const [wasOnline, setWasOnline] = useState(online);
+  if (online !== wasOnline) {
+    setWasOnline(online);
+    if (online) setFailures(0);
+  }
+
   useEffect(() => {
     if (source !== undefined) return;
     let gone = false;
@@ -81,7 +89,7 @@ function Picture({ attachment }: { attachment: Attachment }) {
       gone = true;
       clearTimeout(timer);
     };
-  }, [files, fileId, source]);
+  }, [files, fileId, source, failures]);
 
   const failed = () => {
     // The link may have ended meanwhile: once more with a new one.

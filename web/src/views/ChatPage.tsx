@@ -32,8 +32,8 @@ function Page({ chat, logOut }: ChatPageProps) {
   const id = useConversationId();
   const known = useChatState((state) => id !== null && id in state.conversations);
   const loaded = useChatState((state) => state.loaded);
-  const unsent = useChatState((state) =>
-    Object.values(state.pending).reduce((sum, { length }) => sum + length, 0),
+  const unsent = useChatState(
+    ({ pending, uploads }) => [pending, uploads].flatMap(Object.values).flat().length,
   );
   const [creating, setCreating] = useState(false);
   const [leaving, setLeaving] = useState(false);
@@ -89,8 +89,8 @@ function Page({ chat, logOut }: ChatPageProps) {
             title="Log out and lose what is not sent?"
             text={
               unsent === 1
-                ? 'One message is still waiting for the connection. Logging out deletes it.'
-                : `${unsent} messages are still waiting for the connection. Logging out deletes them.`
+                ? 'One message or file is not sent yet. Logging out deletes it.'
+                : `${unsent} messages or files are not sent yet. Logging out deletes them.`
             }
             action="Log out anyway"
             onClose={() => setLeaving(false)}

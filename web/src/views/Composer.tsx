@@ -1,4 +1,5 @@
 import {
+  useCallback,
   useEffect,
   useId,
   useImperativeHandle,
@@ -20,7 +21,6 @@ import { useChat, useChatState } from './chat-context';
 import styles from './Composer.module.css';
 import { Icon } from './Icon';
 import { Uploads } from './Uploads';
-import { useUploads } from './useUploads';
 
 /** Characters the server takes in one message; counted as it counts, by code point. */
 const CONTENT_CHARS_MAX = 4_000;
@@ -53,7 +53,11 @@ export function Composer({ ref, id, hidden, replyTo, onReplyTo, onEditLast }: Co
   const [text, setText] = useState(() => readDraft(me, id).text);
   const box = useRef<HTMLTextAreaElement>(null);
 
-  const { uploads, attach, retry, dismiss } = useUploads(id);
+  const [leftOut, setLeftOut] = useState(0);
+  const attach = useCallback(
+    (files: readonly File[]) => setLeftOut(chat.uploads.add(id, files)),
+    [chat, id],
+  );
 
   useImperativeHandle(ref, () => ({ focus: () => box.current?.focus(), attach }), [attach]);
 
@@ -117,7 +121,10 @@ export function Composer({ ref, id, hidden, replyTo, onReplyTo, onEditLast }: Co
   return (
     <div className={styles.composer} hidden={hidden}>
       {replyTo && <Answering message={replyTo} onCancel={() => answer(null)} />}
-      <Uploads uploads={uploads} onRetry={retry} onDismiss={dismiss} />
+      <Uploads id={id} />
+      <p className={styles.leftOut} role="alert">
+        {leftOut > 0 && `Too many files at once: ${leftOut} of them were left out.`}
+      </p>
       <MessageBox
         ref={box}
         text={text}

@@ -1,47 +1,61 @@
+import type { Upload } from '../state/model';
 import { IconButton } from './Button';
+import { useChat, useChatState } from './chat-context';
 import { fileSize } from './format';
 import { Icon } from './Icon';
 import styles from './Uploads.module.css';
-import type { Upload } from './useUploads';
 
-interface UploadsProps {
-  readonly uploads: readonly Upload[];
-  readonly onRetry: (upload: Upload) => void;
-  readonly onDismiss: (key: number) => void;
-}
-
-/** What is on its way to the server, above the text box. */
-export function Uploads({ uploads, onRetry, onDismiss }: UploadsProps) {
-  if (uploads.length === 0) return null;
+/** What is on its way into a conversation, above the text box. */
+export function Uploads({ id }: { id: string }) {
+  const uploads = useChatState((state) => state.uploads[id]);
+  if (uploads === undefined) return null;
   return (
     <ul className={styles.list} aria-label="Uploads">
       {uploads.map((upload) => (
-        <li key={upload.key} className={styles.upload}>
-          <Icon name={upload.problem === null ? 'file' : 'warning'} size={18} />
-          <span className={styles.about}>
-            <span className={styles.name}>{upload.file.name}</span>
-            {upload.problem === null ? (
-              <progress max={1} value={upload.share} aria-label={`Uploading ${upload.file.name}`} />
-            ) : (
-              <span className={styles.problem} role="alert">
-                {upload.problem}
-              </span>
-            )}
-          </span>
-          <span className={styles.size}>{fileSize(upload.file.size)}</span>
-          {upload.problem !== null && (
-            <button type="button" className={styles.retry} onClick={() => onRetry(upload)}>
-              Try again
-            </button>
-          )}
-          <IconButton
-            icon="close"
-            label={upload.problem === null ? 'Stop the upload' : 'Dismiss'}
-            size="small"
-            onClick={() => onDismiss(upload.key)}
-          />
-        </li>
+        <Row key={upload.key} upload={upload} />
       ))}
     </ul>
   );
+}
+
+function Row({ upload }: { upload: Upload }) {
+  const { uploads } = useChat();
+  const { key, file, state } = upload;
+  const failed = state === 'failed';
+  return (
+    <li className={styles.upload} data-failed={failed}>
+      <Icon name={failed ? 'warning' : 'file'} size={18} />
+      <span className={styles.about}>
+        <span className={styles.name}>{file.name}</span>
+        <Progress upload={upload} />
+      </span>
+      <span className={styles.size}>{fileSize(file.size)}</span>
+      {failed && (
+        <button type="button" className={styles.retry} onClick={() => uploads.retry(key)}>
+          Try again
+        </button>
+      )}
+      <IconButton
+        icon="close"
+        label={failed ? 'Dismiss' : 'Stop the upload'}
+        size="small"
+        onClick={() => uploads.stop(key)}
+      />
+    </li>
+  );
+}
+
+function Progress({ upload: { file, state, share, reason } }: { upload: Upload }) {
+  const away = useChatState(({ connection }) => connection === 'away');
+  if (state === 'failed') {
+    return (
+      <span className={styles.problem} role="alert">
+        {reason}
+      </span>
+    );
+  }
+  if (state === 'waiting' && away) {
+    return <span className={styles.note}>Waiting for the connection</span>;
+  }
+  return <progress max={1} value={share} aria-label={`Uploading ${file.name}`} />;
 }

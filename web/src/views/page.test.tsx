@@ -26,6 +26,11 @@ beforeAll(() => {
   Element.prototype.scrollTo = () => undefined;
 });
 
+// The dialogs come when one is opened; on a busy machine, compiling them takes longer than a test waits.
+beforeAll(async () => {
+  await import('./dialogs');
+}, 60_000);
+
 afterEach(() => {
   cleanup();
   window.location.hash = '';
@@ -213,6 +218,6 @@ describe('signed in', () => {
     show();
     await user.click(screen.getByRole('button', { name: 'Log out' }));
     expect(await screen.findByRole('alertdialog')).toBeTruthy();
-    expect(await screen.findByText(/One message is still waiting/u)).toBeTruthy();
+    expect(await screen.findByText(/One message or file is not sent yet/u)).toBeTruthy();
   });
 });

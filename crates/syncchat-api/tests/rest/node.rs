@@ -63,6 +63,7 @@ impl Node {
             max_bytes: 1_000_000,
             types: ContentTypes::Any,
             unsent_span: Duration::from_secs(3_600),
+            link_span: Duration::from_secs(300),
         };
         let files = Files::new(Arc::clone(&store), Arc::clone(&storage) as _, rules);
         let files = Arc::new(files);

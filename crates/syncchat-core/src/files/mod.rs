@@ -29,8 +29,7 @@ use crate::command::SendMessage;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::{
-    COMMIT_TIMEOUT, DOWNLOAD_LINK_SPAN, FILE_CLAIM_SPAN, FILE_CLAIM_USE_SPAN, FILE_STORAGE_TIMEOUT,
-    UPLOAD_LINK_SPAN,
+    COMMIT_TIMEOUT, FILE_CLAIM_SPAN, FILE_CLAIM_USE_SPAN, FILE_STORAGE_TIMEOUT, UPLOAD_LINK_SPAN,
 };
 use crate::metrics;
 use crate::model::{
@@ -116,7 +115,7 @@ impl Files {
         if !owns && !self.sees(user, &file, &messages).await? {
             return Err(no_such());
         }
-        within(self.storage.download_link(&file, DOWNLOAD_LINK_SPAN)).await
+        within(self.storage.download_link(&file, self.rules.link_span)).await
     }
 
     /// Whether the storage could take a file now, and what it is.

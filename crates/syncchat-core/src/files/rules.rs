@@ -43,6 +43,8 @@ pub struct FileRules {
     pub types: ContentTypes,
     /// After so long a file that no message shows is deleted.
     pub unsent_span: Duration,
+    /// For how long the link to download a file is good. Then: 403, and a new one is asked for.
+    pub link_span: Duration,
 }
 
 /// A choice of content types.

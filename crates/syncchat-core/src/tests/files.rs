@@ -30,6 +30,7 @@ impl Shelf {
             max_bytes: 1_000,
             types: ContentTypes::Any,
             unsent_span: DAY,
+            link_span: Duration::from_secs(300),
         };
         let files = Files::new(
             Arc::clone(&world.store) as _,

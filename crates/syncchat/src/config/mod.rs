@@ -211,6 +211,7 @@ impl Reader<'_> {
                 max_bytes: max_bytes as u64,
                 types: self.value("file-types", values::content_types)?,
                 unsent_span: self.value("unsent-file-ttl", values::duration_in("1s", "30d"))?,
+                link_span: self.value("file-link-ttl", values::duration_in("1s", "7d"))?,
             },
         })
     }

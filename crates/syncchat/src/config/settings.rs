@@ -172,6 +172,12 @@ pub const SETTINGS: &[Setting] = &[
         "24h",
         "after so long an upload that no message shows is deleted, from 1s to 30d",
     ),
+    plain(
+        "file-link-ttl",
+        "DURATION",
+        "5m",
+        "for how long a link to download a file is good, from 1s to 7d",
+    ),
     secret(
         "events-file",
         plain(
