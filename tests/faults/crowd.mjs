@@ -80,7 +80,8 @@ export async function gather(at, { rooms = 2, members = 3, pauseMs = 150, quietM
     /** Nobody was ever disconnected: what arrived, arrived without a reconnect. */
     assertStayed() {
       const moved = [...talkers, ...listeners].filter((one) => one.connections !== 1);
-      assert.equal(moved.length, 0, `${moved.length} sockets did not stay connected`);
+      const why = moved.flatMap(({ partings }) => partings).join('; ');
+      assert.equal(moved.length, 0, `${moved.length} sockets did not stay connected: ${why}`);
       assert.ok(listeners.every((listener) => listener.syncs === 1), 'nobody had to ask again');
     },
     /** The longest time that somebody connected all along was shown offline to somebody else. */

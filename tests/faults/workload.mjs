@@ -21,6 +21,14 @@ export function seedOfRun() {
   return seed;
 }
 
+/** Keeps why a socket was disconnected, each time. */
+function keepPartings(one) {
+  one.socket.on('disconnect', (reason, details) => {
+    const why = [reason, details?.description?.message ?? details?.description, details?.context?.status];
+    one.partings.push(why.filter((part) => part !== undefined).join(': '));
+  });
+}
+
 /**
  * One person on one socket, who sends one message after the other and repeats each, with the same
  * clientMsgId, until it is acknowledged; between two messages they wait `pauseMs`.
@@ -32,11 +40,13 @@ export class Talker {
     this.attempts = 0;
     this.longestWaitMs = 0;
     this.connections = 0;
+    this.partings = [];
     this.stopped = false;
     this.socket = socketOf(node, { auth: { token: who.token }, ...options });
     this.socket.on('connect', () => {
       this.connections += 1;
     });
+    keepPartings(this);
     // Hours of talk are not to be kept twice.
     this.socket.offAny();
   }
@@ -103,6 +113,7 @@ export class Listener {
     this.presence = [];
     this.faults = [];
     this.connections = 0;
+    this.partings = [];
     this.connectErrors = 0;
     this.syncs = 0;
   }
@@ -114,6 +125,7 @@ export class Listener {
       this.connections += 1;
       last = new Map();
     });
+    keepPartings(this);
     this.socket.on('connect_error', () => {
       this.connectErrors += 1;
     });

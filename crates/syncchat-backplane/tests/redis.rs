@@ -368,6 +368,19 @@ async fn nodes_find_one_another_while_they_live() {
     .await;
 }
 
+/// Requests come to a node as soon as it has started, before it has heard itself by Redis.
+#[tokio::test]
+async fn a_node_that_has_just_started_finds_the_others() {
+    let redis = Redis::start().await;
+    let a = Node::start(&redis.url(), "a").await.backplane.registry;
+    let address = "127.0.0.1:8080".parse().unwrap();
+    a.announce("tag-of-a", address).await;
+    let b = connect(&redis.url(), LimiterRates::default(), "b").await;
+    let b = b.unwrap();
+    assert!(!b.fleet.connected());
+    assert_eq!(b.registry.find("tag-of-a").await, Some(address));
+}
+
 /// How often scripts were run.
 fn reads(redis: &Redis) -> u64 {
     let stats = redis.cli(&["info", "commandstats"]);
@@ -392,6 +405,14 @@ async fn nodes_are_found_while_redis_is_away() {
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let began = Instant::now();
     assert_eq!(b.find("tag-of-a").await, Some(address));
-    assert_eq!(b.find("tag-of-nobody").await, None);
+    assert!(began.elapsed() < Duration::from_millis(100));
+    // Those who ask for what is not known share one try to ask Redis, and its failure.
+    let finds = (0..50).map(|i| {
+        let b = b.clone();
+        tokio::spawn(async move { b.find(&format!("nobody-{i}")).await })
+    });
+    for find in finds.collect::<Vec<_>>() {
+        assert_eq!(find.await.unwrap(), None);
+    }
     assert!(began.elapsed() < Duration::from_secs(2));
 }

@@ -80,8 +80,9 @@ pub const QUERY_BYTES: usize = 8 * 1024;
 pub const QUERY_PARAMETERS: usize = 64;
 
 /// How long a poll is held that another node has passed on, instead of to the next ping. So a node
-/// that fell silent is noticed soon, and the polls a draining node passes on end by themselves.
-pub const FORWARDED_POLL_HOLD: Duration = Duration::from_secs(10);
+/// that fell silent is noticed soon, and a node that ends need not wait long for the polls it passed
+/// on before it drained.
+pub const FORWARDED_POLL_HOLD: Duration = Duration::from_secs(4);
 
 /// The same if the node that passes it on is about to end.
 pub const DRAINING_POLL_HOLD: Duration = Duration::from_secs(1);

@@ -14,6 +14,9 @@ pub const SESSIONS_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// After the last session: for what its client sent before it heard the goodbye, which is still
 /// answered then.
 pub const CROSSING_REQUESTS_WAIT: Duration = Duration::from_millis(500);
+/// After the sockets are gone: for the first request on a connection that was made a moment before.
+/// Then it is closed like one that is idle.
+pub const LAST_REQUEST_WAIT: Duration = Duration::from_millis(250);
 /// After the sockets are gone: for requests under way to end. Then they are cut off.
 pub const REQUESTS_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// For what was accepted to become durable and be told to the fleet. Then the node ends anyway,
@@ -51,3 +54,8 @@ pub const FILE_SWEEP_INTERVAL: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(60));
 /// Between two clean-ups inside the metrics' recorder, which keeps single values until then.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+// A poll that was passed on before a drain began ends by itself.
+const _: () = assert!(
+    syncchat_engine::limits::FORWARDED_POLL_HOLD.as_millis() < REQUESTS_END_TIMEOUT.as_millis()
+);

@@ -12,12 +12,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::sources::ConfigError;
-use crate::limits::{ACCEPT_PAUSE, FULL_RETRY_AFTER, HEAD_BYTES_MAX, HEAD_TIMEOUT};
+use crate::limits::{
+    ACCEPT_PAUSE, FULL_RETRY_AFTER, HEAD_BYTES_MAX, HEAD_TIMEOUT, LAST_REQUEST_WAIT,
+};
 use crate::metrics;
 
 /// Connections that the kernel completes before we accept them. The kernel may have a lower bound
@@ -44,12 +47,20 @@ pub trait Service: Send + Sync + 'static {
     fn has_room(&self, open: usize) -> bool;
 }
 
-/// Takes an address, without accepting yet.
+/// An address that is ours, where nobody is answered yet: connections are refused, so that a balancer
+/// tries another node.
+pub struct Bound {
+    setting: &'static str,
+    address: SocketAddr,
+    socket: TcpSocket,
+}
+
+/// Takes an address.
 ///
 /// # Errors
 /// It is taken, or not ours; the error names the setting.
-pub fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
-    let bind = || -> io::Result<TcpListener> {
+pub fn bind(setting: &'static str, address: SocketAddr) -> Result<Bound, ConfigError> {
+    let bind = || -> io::Result<Bound> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -57,9 +68,35 @@ pub fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, ConfigErr
         // A restarted node need not wait for its last life's connections to be forgotten.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        let address = socket.local_addr()?;
+        Ok(Bound {
+            setting,
+            address,
+            socket,
+        })
     };
     bind().map_err(|error| ConfigError::new(setting, format!("{address}: {error}")))
+}
+
+impl Bound {
+    /// The address, with the port that was given if it was left to the system.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes connections from now on.
+    ///
+    /// # Errors
+    /// Somebody else does so at this address; the error names the setting.
+    pub fn listen(self) -> Result<TcpListener, ConfigError> {
+        let Bound {
+            setting,
+            address,
+            socket,
+        } = self;
+        let listening = socket.listen(BACKLOG);
+        listening.map_err(|error| ConfigError::new(setting, format!("{address}: {error}")))
+    }
 }
 
 /// The connections of one listener.
@@ -81,27 +118,35 @@ impl Connections {
     pub fn serve<S: Service>(&self, listener: TcpListener, service: Arc<S>) {
         let tasks = self.tasks.clone();
         let closing = self.closing.clone();
+        let take = move |stream: TcpStream, peer: SocketAddr| {
+            // The accepting task is one of the tasks.
+            if service.has_room(tasks.len() - 1) {
+                let service = Arc::clone(&service);
+                tasks.spawn(serve_one(stream, peer.ip(), service, closing.clone()));
+            } else {
+                refuse(stream);
+                metrics::connection_refused(S::LISTENER);
+            }
+        };
+        let closing = self.closing.clone();
         self.tasks.spawn(async move {
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept() => accepted,
-                    () = closing.cancelled() => return,
+                    () = closing.cancelled() => break,
                 };
                 match accepted {
-                    // The accepting task is one of the tasks.
-                    Ok((stream, _)) if !service.has_room(tasks.len() - 1) => {
-                        refuse(stream);
-                        metrics::connection_refused(S::LISTENER);
-                    }
-                    Ok((stream, peer)) => {
-                        let service = Arc::clone(&service);
-                        tasks.spawn(serve_one(stream, peer.ip(), service, closing.clone()));
-                    }
+                    Ok((stream, peer)) => take(stream, peer),
                     Err(error) => {
                         tracing::warn!(%error, "connection could not be accepted");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }
+            }
+            // The kernel has let these in already: closing now would reset them, while one that comes
+            // later is refused, and tries another node.
+            if let Err(error) = accept_waiting(listener, take) {
+                tracing::debug!(%error, "connections that waited are cut off");
             }
         });
     }
@@ -113,6 +158,23 @@ impl Connections {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// Accepts what the kernel has completed, and no more. It cannot be more than [`BACKLOG`].
+fn accept_waiting(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    for _ in 0..BACKLOG {
+        // The listener does not block.
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                take(TcpStream::from_std(stream)?, peer);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// One connection, until it ends or becomes a WebSocket.
@@ -127,7 +189,9 @@ async fn serve_one<S: Service>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let answer = service_fn(move |request| {
+    let asked = Notify::new();
+    let answer = service_fn(|request| {
+        asked.notify_one();
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
     });
@@ -140,7 +204,11 @@ async fn serve_one<S: Service>(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = closing.cancelled() => {
+        () = async {
+            closing.cancelled().await;
+            // The first request may be on its way, and would be left without an answer.
+            let _ = timeout(LAST_REQUEST_WAIT, asked.notified()).await;
+        } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -160,4 +228,90 @@ fn refuse(stream: TcpStream) {
     let _ = stream
         .into_std()
         .and_then(|mut stream| stream.write_all(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    struct Hello;
+
+    impl Service for Hello {
+        const LISTENER: &'static str = "test";
+        type Body = Full<Bytes>;
+
+        async fn answer(&self, _: Request<Incoming>, _: IpAddr) -> Response<Full<Bytes>> {
+            Response::new(Full::new(Bytes::from_static(b"hello")))
+        }
+
+        fn has_room(&self, _: usize) -> bool {
+            true
+        }
+    }
+
+    fn bound() -> Bound {
+        bind("--listen", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_before_there_is_somebody_to_answer() {
+        let bound = bound();
+        let address = bound.address();
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = bound.listen().unwrap();
+        TcpStream::connect(address).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_was_let_in_is_answered_at_the_end() {
+        let bound = bound();
+        let address = bound.address();
+        let connections = Arc::new(Connections::new());
+        connections.serve(bound.listen().unwrap(), Arc::new(Hello));
+        let mut accepted = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // On this test's one thread nobody accepts this one before the listener is to close.
+        let waiting = std::net::TcpStream::connect(address).unwrap();
+        waiting.set_nonblocking(true).unwrap();
+        let mut waiting = TcpStream::from_std(waiting).unwrap();
+        let closing = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move { connections.close().await }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for stream in [&mut accepted, &mut waiting] {
+            assert!(ask(stream).await.ends_with("hello"));
+        }
+        closing.await.unwrap();
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_nothing_does_not_hold_up_the_end() {
+        let bound = bound();
+        let address = bound.address();
+        let connections = Connections::new();
+        connections.serve(bound.listen().unwrap(), Arc::new(Hello));
+        let _silent = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        timeout(LAST_REQUEST_WAIT * 8, connections.close())
+            .await
+            .unwrap();
+    }
 }

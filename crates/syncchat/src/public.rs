@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body as RouterBody;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -17,7 +17,6 @@ use crate::config::network::{Network, client_address};
 use crate::connections::Room;
 use crate::fate::{self, Fates};
 use crate::health::{Health, Phase};
-use crate::limits::FULL_RETRY_AFTER;
 use crate::listeners::Service;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -34,7 +33,7 @@ pub struct Public {
     pub page: axum::Router,
     /// What became of messages, for other nodes and operators.
     pub fates: Arc<Fates>,
-    /// Nothing is served before the node has started.
+    /// Tells whether this node is about to end.
     pub health: Arc<Health>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
@@ -80,11 +79,7 @@ impl Service for Public {
             forwarded_for(request.headers()),
             &self.trusted_proxies,
         );
-        let route = route(request.uri().path());
-        if route != Route::Page && self.health.phase() == Phase::Starting {
-            return starting().map(Either::Right);
-        }
-        match route {
+        let mut response = match route(request.uri().path()) {
             Route::Sockets => self.engine.handle(request, client).await.map(Either::Left),
             Route::Api => {
                 request.extensions_mut().insert(ClientAddr(client));
@@ -93,7 +88,15 @@ impl Service for Public {
             Route::Fates => self.fates.answer(&request).map(Either::Right),
             Route::Files => ask(self.file_links.as_ref().unwrap_or(&self.page), request).await,
             Route::Page => ask(&self.page, request).await,
+        };
+        // So that few connections are left that a request may come on at the end.
+        if self.health.phase() == Phase::Draining
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
         }
+        response
     }
 
     // A session by WebSocket has one connection, which is none of the open ones any more; one by
@@ -119,17 +122,6 @@ fn forwarded_for(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &str> {
         .get_all(X_FORWARDED_FOR)
         .iter()
         .map(|line| line.to_str().unwrap_or("?"))
-}
-
-/// In the contract's words: it is too early.
-fn starting() -> Response<RouterBody> {
-    const TEXT: &str = r#"{"error":{"code":"unavailable","message":"the node is starting"}}"#;
-    let mut response = Response::new(RouterBody::from(TEXT));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(RETRY_AFTER, HeaderValue::from(FULL_RETRY_AFTER.as_secs()));
-    response
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub(crate) struct Gateways {
     announcement: Script,
     list: Script,
     known: Mutex<HashMap<String, Known>>,
-    /// When others' entries were last read; held by the one who reads.
-    read: tokio::sync::Mutex<Option<Instant>>,
+    /// The last try to read others' entries; held by the one who reads.
+    read: tokio::sync::Mutex<Option<Read>>,
     /// This node's own entry, and what renews it.
     own: Mutex<Own>,
 }
@@ -41,6 +41,13 @@ struct Own {
     entry: Option<String>,
     renewal: Option<AbortHandle>,
     withdrawn: bool,
+}
+
+/// A try to read the entries.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    began: Instant,
+    answered: bool,
 }
 
 /// Where a gateway was, and when Redis last said so.
@@ -104,14 +111,15 @@ impl Gateways {
     /// Where this gateway is.
     pub(crate) async fn find(&self, name: &str) -> Option<SocketAddr> {
         let asked = Instant::now();
-        if let Some(known) = self.known(name)
-            && asked.duration_since(known.seen) < GATEWAYS_FRESH
-        {
-            return Some(known.address);
+        if let Some(known) = self.known(name) {
+            let is_fresh = asked.duration_since(known.seen) < GATEWAYS_FRESH;
+            // While Redis is away, what was known has to do.
+            if is_fresh || !self.link.is_up() {
+                return Some(known.address);
+            }
         }
-        if !self.link.is_up() {
-            return self.known(name).map(|known| known.address);
-        }
+        // What is not known is asked for in any case: a node that has just started is sent requests
+        // of others' sessions before it knows that Redis hears it.
         let was_read = self.read_after(asked).await;
         let known = self.known(name)?;
         // A gateway that Redis did not name just now may have been forgotten with all the others, and
@@ -136,20 +144,26 @@ impl Gateways {
         self.known.lock().get(name).copied()
     }
 
-    /// Has the entries read at some moment after `asked`; false if Redis did not answer.
+    /// Has the entries read at some moment after `asked`; false if Redis did not answer. All who wait
+    /// share one try.
     async fn read_after(&self, asked: Instant) -> bool {
         let mut read = self.read.lock().await;
         if let Some(last) = *read {
-            if last > asked {
-                return true;
+            if last.began > asked {
+                return last.answered;
             }
-            sleep_until(last + GATEWAYS_READ_PAUSE).await;
+            sleep_until(last.began + GATEWAYS_READ_PAUSE).await;
         }
-        let now = Instant::now();
+        let began = Instant::now();
+        let answered = self.read(began).await;
+        *read = Some(Read { began, answered });
+        answered
+    }
+
+    async fn read(&self, began: Instant) -> bool {
         match timeout(GATEWAYS_READ_TIMEOUT, self.entries()).await {
             Ok(Ok(entries)) => {
-                *read = Some(now);
-                self.remember(&entries, now);
+                self.remember(&entries, began);
                 true
             }
             Ok(Err(error)) => {

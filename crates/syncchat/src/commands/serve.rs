@@ -35,8 +35,8 @@ use crate::{cli, metrics, page};
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let recorder = metrics::start(&config.node_id)?;
-    let listener = bind("--listen", config.listen)?;
-    let address = listener.local_addr()?;
+    let bound = bind("--listen", config.listen)?;
+    let address = bound.address();
     let admin_listener = config
         .admin_listen
         .map(|address| bind("--admin-listen", address))
@@ -51,7 +51,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     if let Some(listener) = admin_listener {
         let health = Arc::clone(&health);
         let metrics = recorder;
-        admin.serve(listener, Arc::new(Admin { health, metrics }));
+        admin.serve(listener.listen()?, Arc::new(Admin { health, metrics }));
     }
     let public = Connections::new();
     let behind = Public {
@@ -64,8 +64,6 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         trusted_proxies: config.trusted_proxies.clone(),
         room,
     };
-    public.serve(listener, Arc::new(behind));
-
     tokio::select! {
         migrated = migrate(node.store.as_ref()) => migrated?,
         signal = signals.next() => {
@@ -80,6 +78,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     // Before there are sessions that other nodes may be asked for.
     let reached_at = config.advertise.unwrap_or(address);
     node.registry.announce(node.tag.as_str(), reached_at).await;
+    public.serve(bound.listen()?, Arc::new(behind));
     health.enter(Phase::Serving);
     tracing::info!(%address, node = config.node_id, store = node.store.kind(), sessions = room.sessions, "ready");
     cli::say(format_args!("syncchat listening on http://{address}"))?;
