@@ -352,12 +352,21 @@ impl Chat {
         self.query.conversation(user, conversation).await
     }
 
-    /// Every place where the user is a member now; what a socket needs to join its rooms.
+    /// Every place where the user is a member now.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {
         self.query.memberships(user).await
+    }
+
+    /// Every place where each of these is a member now, in the order asked, each person once; what
+    /// their sockets need to join their rooms.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn memberships_of(&self, users: &[UserId]) -> Result<Vec<Vec<Membership>>> {
+        self.query.memberships_of(users).await
     }
 
     /// For a gateway that may not have heard of it: who of those that `concern` it became a member
@@ -412,12 +421,12 @@ impl Chat {
         Ok(self.query.inspect(id).await?.map(Arc::new))
     }
 
-    /// People who share a conversation with the user, at most `limit`.
+    /// People who share a conversation with each of these, at most `limit`, in the order asked.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn contacts(&self, user: UserId, limit: usize) -> Result<Vec<UserId>> {
-        self.query.contacts(user, limit).await
+    pub async fn contacts(&self, users: &[UserId], limit: usize) -> Result<Vec<Vec<UserId>>> {
+        self.query.contacts(users, limit).await
     }
 
     /// A listener that passes on what it hears, and lets the core learn from it how far other nodes

@@ -28,8 +28,10 @@ mod deadline;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use chat::Chat;
 pub use error::{Error, ErrorCode, Result};
 pub use files::Files;
 pub use people::People;
+pub use together::{Together, TogetherLimits};

@@ -39,9 +39,19 @@ pub const FILES_SWEPT: &str = "syncchat_files_swept_total";
 /// Questions that the file storage did not answer.
 pub const FILE_STORAGE_ERRORS: &str = "syncchat_file_storage_errors_total";
 
+/// What was asked of the store by many at once, by what it is: `arrivals`, who comes and where they are
+/// members; `pages`, of logs for `sync`.
+pub const READS_ASKED: &str = "syncchat_store_reads_asked_total";
+/// Reads of the store made for them, by what it is.
+pub const READS: &str = "syncchat_store_reads_total";
+/// What was read in them (people, pages), by what it is: each as often as it was read.
+pub const READ_KEYS: &str = "syncchat_store_read_keys_total";
+/// Who was refused because too many waited for a read, by what it is.
+pub const READS_REFUSED: &str = "syncchat_store_reads_refused_total";
+
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 10] = [
+    const COUNTERS: [(&str, &str); 14] = [
         (MESSAGES_ACCEPTED, "messages that became durable"),
         (MESSAGES_REJECTED, "messages refused, by code"),
         (
@@ -61,6 +71,10 @@ pub fn describe() {
             DOUBTS_DROPPED,
             "conversations with a write of unknown outcome that were not watched",
         ),
+        (READS_ASKED, "what many asked of the store at once"),
+        (READS, "reads of the store made for many at once"),
+        (READ_KEYS, "people or pages read for many at once"),
+        (READS_REFUSED, "refused, for too many waited for a read"),
         (FILES_ANNOUNCED, "files announced for upload"),
         (
             FILES_SWEPT,
@@ -141,6 +155,19 @@ pub(crate) fn heads_found(hits: usize, misses: usize) {
 
 pub(crate) fn doubt_dropped() {
     counter!(DOUBTS_DROPPED).increment(1);
+}
+
+pub(crate) fn read_asked(what: &'static str) {
+    counter!(READS_ASKED, "what" => what).increment(1);
+}
+
+pub(crate) fn read_made(what: &'static str, keys: usize) {
+    counter!(READS, "what" => what).increment(1);
+    counter!(READ_KEYS, "what" => what).increment(keys as u64);
+}
+
+pub(crate) fn read_refused(what: &'static str) {
+    counter!(READS_REFUSED, "what" => what).increment(1);
 }
 
 pub(crate) fn file_announced() {

@@ -90,7 +90,7 @@ impl Gateway {
         let wait = claim.as_ref().map_or(Duration::ZERO, |_| RECOVERY_WAIT);
         let until = Instant::now() + wait;
         let known = loop {
-            match self.know(claims.user).await {
+            match self.know_in_turn(claims.user).await {
                 Ok(known) => break known,
                 Err(error) if error.code != ErrorCode::Unavailable => return Err(refusal(&error)),
                 Err(_) if Instant::now() < until => sleep(ENTRANCE_RETRY).await,
@@ -204,8 +204,10 @@ impl Gateway {
             return Err(Error::unavailable("the socket has left"));
         }
         let read = async {
+            let turn = self.arrivals.turn().await;
+            let _turn = turn.ok_or_else(|| Error::unavailable("too many come at once"))?;
             self.hub.listen_for(user).await;
-            self.read(user).await
+            self.arrivals.read(user).await
         };
         match read.await {
             Ok((profile, memberships)) => {
@@ -233,28 +235,22 @@ impl Gateway {
         }
     }
 
+    async fn know_in_turn(&self, user: UserId) -> Result<Known> {
+        match self.arrivals.turn().await {
+            Some(_turn) => self.know(user).await,
+            None => Err(Error::unavailable("too many come at once")),
+        }
+    }
+
     async fn know(&self, user: UserId) -> Result<Known> {
         let arriving = self.hub.arrive(user);
         self.hub.listen_for(user).await;
-        let (user, memberships) = self.read(user).await?;
+        let (user, memberships) = self.arrivals.read(user).await?;
         Ok(Known {
             user,
             memberships,
             arriving,
         })
-    }
-
-    async fn read(&self, user: UserId) -> Result<(User, Vec<Membership>)> {
-        let profile = self.parts.people.profile(user);
-        let memberships = self.parts.chat.memberships(user);
-        let (profile, memberships) = tokio::join!(profile, memberships);
-        let profile = profile.map_err(|error| match error.code {
-            ErrorCode::NotFound => Error::new(ErrorCode::Unauthorized, "nobody has this token"),
-            _ => error,
-        })?;
-        let mut memberships = memberships?;
-        memberships.retain(|membership| membership.spans.is_open());
-        Ok((profile, memberships))
     }
 
     /// Says whose the socket is, and where it begins, for who understands that.

@@ -18,10 +18,11 @@ use syncchat_identity::Identity;
 use tokio::task::AbortHandle;
 
 use crate::additions::Additions;
+use crate::arrivals::Arrivals;
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::hub::{Client, Hub, Reader};
-use crate::limits::{PRESENCE_LANES, SHARDS_MAX};
+use crate::limits::SHARDS_MAX;
 use crate::mailbox::{Command, Mailbox};
 use crate::presence::PresenceKeeper;
 use crate::recovery::{Past, Recoverable};
@@ -72,6 +73,7 @@ pub struct Gateway {
     pub(crate) typing: Arc<TypingKeeper>,
     pub(crate) presence: Arc<PresenceKeeper>,
     pub(crate) past: Past,
+    pub(crate) arrivals: Arrivals,
     pub(crate) deadlines: Arc<Timers<Deadline>>,
     pub(crate) draining: AtomicBool,
     /// For tasks that outlive the call that starts them.
@@ -99,6 +101,7 @@ impl Gateway {
                 typing: Arc::new(TypingKeeper::new(Arc::clone(&parts.fleet))),
                 presence: Arc::new(PresenceKeeper::new(&parts, Arc::clone(&hub))),
                 past: Past::new(Arc::clone(&parts.chat)),
+                arrivals: Arrivals::new(Arc::clone(&parts.chat), Arc::clone(&parts.people)),
                 feed: Arc::new(feed),
                 additions,
                 hub,
@@ -135,10 +138,8 @@ impl Gateway {
         self.keep(tokio::spawn(additions).abort_handle());
         let typing = Arc::clone(&self.typing).run();
         self.keep(tokio::spawn(typing).abort_handle());
-        for lane in 0..PRESENCE_LANES {
-            let lane = Arc::clone(&self.presence).run(lane);
-            self.keep(tokio::spawn(lane).abort_handle());
-        }
+        let presence = Arc::clone(&self.presence).run();
+        self.keep(tokio::spawn(presence).abort_handle());
         let departed = Arc::clone(&self.presence).watch_departed();
         self.keep(tokio::spawn(departed).abort_handle());
         let (me, deadlines) = (self.me.clone(), Arc::clone(&self.deadlines));

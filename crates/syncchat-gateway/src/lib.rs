@@ -17,13 +17,14 @@
 //! one hot conversation keeps a single shard busy. A socket is in every shard; when it is full, each
 //! shard finds out by itself, and all are told when it has drained.
 //!
-//! Read in this order: [`gateway`], `connect`, `comeback`, `recovery`, `session`, `dispatch`, `events`, then the way down:
+//! Read in this order: [`gateway`], `connect`, `arrivals`, `comeback`, `recovery`, `session`, `dispatch`, `events`, then the way down:
 //! `feed`, `mailbox`, `shard`, `desk`, `questions`, `frames`, `rights`, `hub`.
 
 #![forbid(unsafe_code)]
 
 mod additions;
 mod admission;
+mod arrivals;
 mod comeback;
 mod connect;
 pub mod gateway;

@@ -76,14 +76,34 @@ pub(crate) const TYPING_REPEAT: Duration = Duration::from_secs(3);
 /// People typing on this node at once. Beyond it typing is not passed on, and counted.
 pub(crate) const TYPING_MAX: usize = 50_000;
 
+/// Sockets with a token that are looked after at once. Others wait, in the order in which they came, for
+/// [`ARRIVAL_WAIT`]; then they are there without being anybody's yet, and are let in later. Their
+/// number is bounded by the engine's sessions (`--max-connections`).
+pub(crate) const ARRIVALS_AT_ONCE_MAX: usize = 256;
+/// How long a socket waits for its turn. As long as a client that comes back waits for the store.
+pub(crate) const ARRIVAL_WAIT: Duration = Duration::from_secs(10);
+/// People of whom is read at once who they are and where they are members.
+pub(crate) const ARRIVALS_BATCH_MAX: usize = 64;
+/// Such reads under way at once.
+pub(crate) const ARRIVALS_READS_MAX: usize = 2;
+
 /// From a person's last socket to `offline`: a reconnect in between is not seen by anybody.
 pub(crate) const PRESENCE_GRACE: Duration = Duration::from_secs(2);
 /// People told of a change of presence. Others see it when they ask.
 pub(crate) const PRESENCE_WATCHERS_MAX: usize = 500;
-/// People whose presence is being changed at once; others wait their turn.
-pub(crate) const PRESENCE_LANES: usize = 8;
-/// Changes that wait in one lane before those in it are no longer told to others, only noted.
-pub(crate) const PRESENCE_TOLD_MAX: usize = 500;
+/// From one look at who came and went to the next. Who comes alone is told at once; those of one round
+/// share what is asked of the store, and what is told to one socket shares its write.
+pub(crate) const PRESENCE_ROUND: Duration = Duration::from_millis(500);
+/// People looked at in one round. More wait for the next, which follows at once.
+pub(crate) const PRESENCE_ROUND_MAX: usize = 1_000;
+/// People of one round of whom the fleet is asked at once.
+pub(crate) const PRESENCE_ASKED_AT_ONCE: usize = 64;
+/// People whose contacts are read at once.
+pub(crate) const PRESENCE_BATCH_MAX: usize = 100;
+/// People who wait beyond a round before those in it are no longer told to others, only noted.
+pub(crate) const PRESENCE_WAITING_MAX: usize = 4_000;
+/// Contacts told before others may run.
+pub(crate) const PRESENCE_TOLD_PER_TURN: usize = 1_000;
 /// People of whom is remembered when another one here was last told of their presence.
 pub(crate) const PRESENCE_TIMES_MAX: usize = 50_000;
 /// How often the fleet is asked for people whose node died.

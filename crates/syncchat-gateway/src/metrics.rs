@@ -40,9 +40,14 @@ pub const AUTHENTICATED: &str = "syncchat_authenticated_sockets";
 /// Conversations that some socket of this node reads, or did a moment ago.
 pub const ROOMS: &str = "syncchat_rooms";
 
+/// Sockets with a good token that wait for their turn to be let in, now.
+pub const ARRIVALS_WAITING: &str = "syncchat_arrivals_waiting";
+/// Sockets whose turn did not come in time; they are let in later.
+pub const ARRIVALS_LATE: &str = "syncchat_arrivals_late_total";
+
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 12] = [
+    const COUNTERS: [(&str, &str); 13] = [
         (DELIVERIES, "messages handed to sockets"),
         (GAPS, "gaps in the backplane closed from the store"),
         (BACKFILLED, "messages read to close gaps and refill sockets"),
@@ -55,6 +60,7 @@ pub fn describe() {
         (ADDITIONS_FOUND, "memberships found without being heard of"),
         (RECOVERIES, "returns of clients, by result"),
         (EVENTS, "events from clients, by event and result"),
+        (ARRIVALS_LATE, "sockets whose turn did not come in time"),
     ];
     for (name, help) in COUNTERS {
         describe_counter!(name, Unit::Count, help);
@@ -68,6 +74,11 @@ pub fn describe() {
         AUTHENTICATED,
         Unit::Count,
         "sockets that belong to somebody"
+    );
+    describe_gauge!(
+        ARRIVALS_WAITING,
+        Unit::Count,
+        "sockets that wait for their turn to be let in"
     );
     describe_gauge!(ROOMS, Unit::Count, "conversations read on this node");
 }
@@ -137,6 +148,26 @@ pub(crate) fn event(event: &'static str, result: &'static str) {
 
 pub(crate) fn recovery(result: &'static str) {
     counter!(RECOVERIES, "result" => result).increment(1);
+}
+
+/// Counts a socket that waits for its turn, while it does.
+pub(crate) struct WaitingArrival(());
+
+impl WaitingArrival {
+    pub(crate) fn count() -> WaitingArrival {
+        gauge!(ARRIVALS_WAITING).increment(1.0);
+        WaitingArrival(())
+    }
+}
+
+impl Drop for WaitingArrival {
+    fn drop(&mut self) {
+        gauge!(ARRIVALS_WAITING).decrement(1.0);
+    }
+}
+
+pub(crate) fn arrival_late() {
+    counter!(ARRIVALS_LATE).increment(1);
 }
 
 pub(crate) fn authenticated(change: f64) {

@@ -2,7 +2,8 @@
 //!
 //! What counts is whether a person has a socket on this node now, not how it came to that: each
 //! change only says "look again", at once or after a grace, so a reconnect in between is seen by
-//! nobody.
+//! nobody. Looks are made in rounds: a crowd that comes at once shares the questions to the store, and
+//! each of those who watch gets what a round has for them in one write.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use parking_lot::Mutex;
 use syncchat_core::Chat;
 use syncchat_core::model::{PresenceStatus, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, Presence};
-use syncchat_core::ports::store::AccountStore;
-use tokio::time::Instant;
+use syncchat_core::ports::store::{AccountStore, PresenceChange};
+use tokio::time::{Instant, sleep_until};
 
 use crate::gateway::Parts;
 use crate::hub::Hub;
 use crate::limits::{
-    PRESENCE_DEPARTED_INTERVAL, PRESENCE_GRACE, PRESENCE_LANES, PRESENCE_TOLD_MAX,
+    PRESENCE_ASKED_AT_ONCE, PRESENCE_BATCH_MAX, PRESENCE_DEPARTED_INTERVAL, PRESENCE_GRACE,
+    PRESENCE_ROUND, PRESENCE_ROUND_MAX, PRESENCE_TOLD_PER_TURN, PRESENCE_WAITING_MAX,
     PRESENCE_WATCHERS_MAX,
 };
 use crate::metrics;
@@ -27,7 +29,12 @@ use crate::timers::Timers;
 
 /// Keeps the fleet, the store and the people who care in line with who is here.
 pub(crate) struct PresenceKeeper {
-    lanes: Vec<Lane>,
+    /// Whom to look at, and when. One entry for each coming and going.
+    due: Timers<UserId>,
+    /// Who is here, as the fleet was told.
+    here: Mutex<HashSet<UserId>>,
+    /// Who is here although the fleet was told otherwise since.
+    mistaken: Mutex<HashSet<UserId>>,
     hub: Arc<Hub>,
     chat: Arc<Chat>,
     fleet: Arc<dyn Fleet>,
@@ -35,25 +42,12 @@ pub(crate) struct PresenceKeeper {
     accounts: Arc<dyn AccountStore>,
 }
 
-/// A share of the people: changes of one person are made one after the other.
-struct Lane {
-    /// Whom to look at, and when. One entry for each coming and going.
-    due: Timers<UserId>,
-    /// Who is here, as the fleet was told.
-    here: Mutex<HashSet<UserId>>,
-    /// Who is here although the fleet was told otherwise since.
-    mistaken: Mutex<HashSet<UserId>>,
-}
-
 impl PresenceKeeper {
     pub(crate) fn new(parts: &Parts, hub: Arc<Hub>) -> PresenceKeeper {
-        let lane = |_| Lane {
+        PresenceKeeper {
             due: Timers::new(),
             here: Mutex::default(),
             mistaken: Mutex::default(),
-        };
-        PresenceKeeper {
-            lanes: (0..PRESENCE_LANES).map(lane).collect(),
             hub,
             chat: Arc::clone(&parts.chat),
             fleet: Arc::clone(&parts.fleet),
@@ -64,22 +58,38 @@ impl PresenceKeeper {
 
     /// A socket of this person has come.
     pub(crate) fn has_come(&self, user: UserId) {
-        self.lane(user).due.set(Instant::now(), user);
+        self.due.set(Instant::now(), user);
     }
 
     /// The last socket of this person has gone.
     pub(crate) fn has_gone(&self, user: UserId) {
-        let at = Instant::now() + PRESENCE_GRACE;
-        self.lane(user).due.set(at, user);
+        self.due.set(Instant::now() + PRESENCE_GRACE, user);
     }
 
-    /// Sees to one lane, for ever.
-    pub(crate) async fn run(self: Arc<PresenceKeeper>, lane: usize) {
-        let lane = &self.lanes[lane];
+    /// Looks at who came and went, round after round, for ever.
+    pub(crate) async fn run(self: Arc<PresenceKeeper>) {
         loop {
-            let user = lane.due.next().await;
-            let told = lane.due.len() <= PRESENCE_TOLD_MAX;
-            self.look(lane, user, told).await;
+            let first = self.due.next().await;
+            let next = Instant::now() + PRESENCE_ROUND;
+            // Each once: what counts is how it is when it is looked at.
+            let mut users = HashSet::from([first]);
+            let mut taken = 1;
+            while taken < PRESENCE_ROUND_MAX
+                && let Some(user) = self.due.take_due()
+            {
+                users.insert(user);
+                taken += 1;
+            }
+            let told = self.due.len() <= PRESENCE_WAITING_MAX;
+            let changes = stream::iter(users)
+                .map(|user| self.look(user))
+                .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
+                .filter_map(async |change| change);
+            let changes: Vec<PresenceChange> = changes.collect().await;
+            self.changed(&changes, told).await;
+            if taken < PRESENCE_ROUND_MAX {
+                sleep_until(next).await;
+            }
         }
     }
 
@@ -90,86 +100,95 @@ impl PresenceKeeper {
         loop {
             interval.tick().await;
             for user in self.presence.mistaken().await {
-                let lane = self.lane(user);
-                lane.mistaken.lock().insert(user);
-                lane.due.set(Instant::now(), user);
+                self.mistaken.lock().insert(user);
+                self.due.set(Instant::now(), user);
             }
-            for user in self.presence.departed().await {
-                self.changed(user, PresenceStatus::Offline, true).await;
-            }
+            let departed = self.presence.departed().await;
+            let changes: Vec<_> = departed.into_iter().map(gone).collect();
+            self.changed(&changes, true).await;
         }
     }
 
     /// Nobody is here any more, whatever grace is left: the node ends.
     pub(crate) async fn all_gone(&self) {
-        let here = self.lanes.iter().flat_map(|lane| {
-            let here = std::mem::take(&mut *lane.here.lock());
-            here.into_iter()
-        });
-        let leave = |user| async move {
-            if self.presence.leave(user).await {
-                self.changed(user, PresenceStatus::Offline, true).await;
-            }
-        };
-        stream::iter(here)
-            .for_each_concurrent(PRESENCE_LANES, leave)
-            .await;
+        let here = std::mem::take(&mut *self.here.lock());
+        let leave = |user| async move { self.presence.leave(user).await.then(|| gone(user)) };
+        let changes = stream::iter(here)
+            .map(leave)
+            .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
+            .filter_map(async |change| change);
+        let changes: Vec<PresenceChange> = changes.collect().await;
+        self.changed(&changes, true).await;
     }
 
-    /// Brings what the fleet knows of a person in line.
-    async fn look(&self, lane: &Lane, user: UserId, told: bool) {
-        let mistaken = lane.mistaken.lock().remove(&user);
+    /// Brings what the fleet knows of a person in line. What is to be told, if anything.
+    async fn look(&self, user: UserId) -> Option<PresenceChange> {
+        let mistaken = self.mistaken.lock().remove(&user);
         if self.hub.has(user) {
-            let first = lane.here.lock().insert(user);
-            if (first && self.presence.arrive(user).await) || mistaken {
-                self.changed(user, PresenceStatus::Online, told).await;
+            let first = self.here.lock().insert(user);
+            let came = (first && self.presence.arrive(user).await) || mistaken;
+            return came.then(|| PresenceChange {
+                status: PresenceStatus::Online,
+                ..gone(user)
+            });
+        }
+        let left = self.here.lock().remove(&user);
+        (left && self.presence.leave(user).await).then(|| gone(user))
+    }
+
+    /// Keeps changes, and tells those who care if they are to be `told`.
+    async fn changed(&self, changes: &[PresenceChange], told: bool) {
+        for changes in changes.chunks(PRESENCE_BATCH_MAX) {
+            if let Err(error) = self.accounts.set_presence(changes).await {
+                tracing::debug!(%error, "presence cannot be stored");
             }
-        } else if lane.here.lock().remove(&user) && self.presence.leave(user).await {
-            self.changed(user, PresenceStatus::Offline, told).await;
+            if !told {
+                metrics::ephemeral_dropped("presence", changes.len());
+                continue;
+            }
+            let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
+            match self.chat.contacts(&users, PRESENCE_WATCHERS_MAX).await {
+                Ok(contacts) => self.tell(changes, contacts).await,
+                Err(error) => {
+                    metrics::ephemeral_dropped("presence", changes.len());
+                    tracing::debug!(%error, "contacts cannot be read");
+                }
+            }
         }
     }
 
-    async fn changed(&self, user: UserId, status: PresenceStatus, told: bool) {
-        let now = Timestamp::now();
-        if let Err(error) = self.accounts.set_presence(user, status, now).await {
-            tracing::debug!(%error, "presence cannot be stored");
-        }
-        if !told {
-            metrics::ephemeral_dropped("presence", 1);
-            return;
-        }
-        match self.chat.contacts(user, PRESENCE_WATCHERS_MAX).await {
-            Ok(contacts) => self.tell(&contacts, user, status, now).await,
-            Err(error) => {
-                metrics::ephemeral_dropped("presence", 1);
-                tracing::debug!(%error, "contacts cannot be read");
-            }
-        }
-    }
-
-    /// Tells those contacts who are online, or may be.
-    async fn tell(
-        &self,
-        contacts: &[UserId],
-        user: UserId,
-        status: PresenceStatus,
-        last_seen: Timestamp,
-    ) {
-        let online = self.presence.online(contacts).await;
-        for (&watcher, online) in contacts.iter().zip(online) {
-            if online != Some(false) {
+    /// Tells the contacts of each who are online, or may be.
+    async fn tell(&self, changes: &[PresenceChange], contacts: Vec<Vec<UserId>>) {
+        let everybody: HashSet<UserId> = contacts.iter().flatten().copied().collect();
+        let everybody: Vec<UserId> = everybody.into_iter().collect();
+        let online = self.presence.online(&everybody).await;
+        let people = everybody.into_iter().zip(online);
+        let there = people.filter(|(_, online)| *online != Some(false));
+        let there: HashSet<UserId> = there.map(|(user, _)| user).collect();
+        let mut told = 0;
+        for (change, contacts) in changes.iter().zip(contacts) {
+            for watcher in contacts.into_iter().filter(|user| there.contains(user)) {
                 self.fleet.publish(FleetEvent::Presence {
                     watcher,
-                    user,
-                    status,
-                    last_seen,
+                    user: change.user,
+                    status: change.status,
+                    last_seen: change.at,
                 });
+                told += 1;
+            }
+            if told >= PRESENCE_TOLD_PER_TURN {
+                told = 0;
+                tokio::task::yield_now().await;
             }
         }
     }
+}
 
-    fn lane(&self, user: UserId) -> &Lane {
-        let bytes = user.bytes();
-        &self.lanes[usize::from(bytes[11]) % self.lanes.len()]
+/// Somebody has no device any more.
+fn gone(user: UserId) -> PresenceChange {
+    PresenceChange {
+        user,
+        status: PresenceStatus::Offline,
+        at: Timestamp::now(),
     }
 }

@@ -60,6 +60,13 @@ impl<T> Timers<T> {
         self.due.lock().len()
     }
 
+    /// An entry that is due already.
+    pub(crate) fn take_due(&self) -> Option<T> {
+        let mut due = self.due.lock();
+        let first = due.first_entry()?;
+        (first.key().0 <= Instant::now()).then(|| first.remove())
+    }
+
     /// Waits for the next entry to be due. For one task.
     pub(crate) async fn next(&self) -> T {
         loop {
@@ -104,7 +111,10 @@ mod tests {
         };
         let (first, taken_back) = tokio::join!(timers.next(), sooner);
         assert_eq!((first, taken_back), ("first", Some("second")));
+        assert_eq!(timers.take_due(), None);
         assert_eq!(timers.next().await, "third");
+        timers.set(Instant::now(), "fourth");
+        assert_eq!(timers.take_due(), Some("fourth"));
         assert_eq!(Instant::now(), at(3));
         assert_eq!((timers.len(), timers.cancel(cancelled)), (0, None));
     }

@@ -67,6 +67,8 @@ pub(crate) const MONGO_ORPHAN_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) const MONGO_UNION_MAX: usize = 64;
 /// Round trips in flight for one call.
 pub(crate) const MONGO_UNIONS_IN_FLIGHT_MAX: usize = 8;
+/// Questions for contacts in flight for one call.
+pub(crate) const MONGO_CONTACTS_IN_FLIGHT_MAX: usize = 8;
 /// Conversations looked at to find contacts. People in others only are not found.
 pub(crate) const CONTACTS_CONVERSATIONS_MAX: usize = 1_000;
 /// One step of a migration, such as building an index over all messages.

@@ -219,6 +219,17 @@ pub struct ConversationCursor {
     pub id: ConversationId,
 }
 
+/// Somebody came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// Who.
+    pub user: UserId,
+    /// What they are from then on.
+    pub status: PresenceStatus,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A refresh token as stored: never the token, only its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshToken {
@@ -347,9 +358,10 @@ pub trait ConversationStore: Send + Sync + 'static {
         limit: usize,
     ) -> StoreResult<Vec<Conversation>>;
 
-    /// Every place where this person is a member now, each with the conversation's `last_seq`
-    /// from the same moment or before. What a socket needs to join its rooms.
-    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>>;
+    /// Every place where each of these people is a member now, with the conversation's `last_seq`
+    /// from the same moment or before; in the order asked, each person once. What sockets need to join
+    /// their rooms. One round trip, or a bounded few, however many people they are.
+    async fn memberships_of(&self, users: &[UserId]) -> StoreResult<Vec<Vec<Membership>>>;
 
     /// This person's place in these conversations, current or past, in any order.
     async fn memberships(
@@ -404,8 +416,9 @@ pub trait ConversationStore: Send + Sync + 'static {
         Ok(audiences)
     }
 
-    /// People who share a conversation with this person, at most `limit`, without the person.
-    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>>;
+    /// People who share a conversation with each of these, at most `limit`, without the person; in the
+    /// order asked.
+    async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>>;
 }
 
 /// Accounts and refresh tokens. Durable and bounded as [`ConversationStore`].
@@ -431,13 +444,9 @@ pub trait AccountStore: Send + Sync + 'static {
         avatar: Option<&str>,
     ) -> StoreResult<AccountWrite>;
 
-    /// Keeps presence for when the fleet forgets.
-    async fn set_presence(
-        &self,
-        id: UserId,
-        status: PresenceStatus,
-        last_seen: Timestamp,
-    ) -> StoreResult<()>;
+    /// Keeps presence for when the fleet forgets, of many people in one write. Who does not exist is
+    /// left out.
+    async fn set_presence(&self, changes: &[PresenceChange]) -> StoreResult<()>;
 
     /// Stores the first token of a family.
     async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()>;

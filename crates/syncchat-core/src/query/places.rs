@@ -13,9 +13,15 @@ use crate::pipeline::heads::not_in_it;
 use crate::ports::store::LogRange;
 
 impl Query {
+    /// Every place where each of these is a member now, in the order asked.
+    pub(crate) async fn memberships_of(&self, users: &[UserId]) -> Result<Vec<Vec<Membership>>> {
+        read(self.store.memberships_of(users)).await
+    }
+
     /// Every place where the user is a member now.
     pub(crate) async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {
-        read(self.store.memberships_of(user)).await
+        let mut places = self.memberships_of(&[user]).await?;
+        Ok(places.pop().unwrap_or_default())
     }
 
     /// Who of those that `concern` the caller became a member since, with the conversation as it is
@@ -131,8 +137,12 @@ impl Query {
         read(self.store.heads(ids)).await
     }
 
-    /// People who share a conversation with the user.
-    pub(crate) async fn contacts(&self, user: UserId, limit: usize) -> Result<Vec<UserId>> {
-        read(self.store.contacts(user, limit)).await
+    /// People who share a conversation with each of these, in the order asked.
+    pub(crate) async fn contacts(
+        &self,
+        users: &[UserId],
+        limit: usize,
+    ) -> Result<Vec<Vec<UserId>>> {
+        read(self.store.contacts(users, limit)).await
     }
 }

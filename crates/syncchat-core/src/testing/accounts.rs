@@ -4,8 +4,10 @@ use async_trait::async_trait;
 
 use super::log::State;
 use super::memory::MemoryStore;
-use crate::model::{Account, PresenceStatus, Timestamp, User, UserId};
-use crate::ports::store::{AccountStore, AccountWrite, RefreshToken, Rotation, StoreResult};
+use crate::model::{Account, Timestamp, User, UserId};
+use crate::ports::store::{
+    AccountStore, AccountWrite, PresenceChange, RefreshToken, Rotation, StoreResult,
+};
 
 impl MemoryStore {
     /// Adds a person who cannot log in, without a fault.
@@ -126,16 +128,14 @@ impl AccountStore for MemoryStore {
         .await
     }
 
-    async fn set_presence(
-        &self,
-        id: UserId,
-        status: PresenceStatus,
-        last_seen: Timestamp,
-    ) -> StoreResult<()> {
+    async fn set_presence(&self, changes: &[PresenceChange]) -> StoreResult<()> {
+        let changes = changes.to_vec();
         self.writing(move |state| {
-            if let Some(account) = state.accounts.get_mut(&id) {
-                account.user.status = status;
-                account.user.last_seen = Some(last_seen);
+            for change in changes {
+                if let Some(account) = state.accounts.get_mut(&change.user) {
+                    account.user.status = change.status;
+                    account.user.last_seen = Some(change.at);
+                }
             }
         })
         .await

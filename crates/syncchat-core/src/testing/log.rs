@@ -1,6 +1,6 @@
 //! Logs in memory, and what a store does with them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::command::CursorKind;
 use crate::limits::UNREAD_SCAN_MAX;
@@ -16,6 +16,8 @@ use crate::ports::store::{
 #[derive(Default)]
 pub(super) struct State {
     pub(super) logs: BTreeMap<ConversationId, Log>,
+    /// Where each person is, or was.
+    rooms: HashMap<UserId, BTreeSet<ConversationId>>,
     pub(super) accounts: BTreeMap<UserId, Account>,
     /// Token, and whether it is still good.
     pub(super) tokens: HashMap<[u8; 32], (RefreshToken, bool)>,
@@ -66,6 +68,10 @@ impl State {
         let dense = append.messages.iter().all(|message| log.push(message));
         for change in &append.changes {
             log.apply(change);
+            if let ConversationChange::Add { user, .. } = change {
+                let rooms = self.rooms.entry(*user).or_default();
+                rooms.insert(append.conversation);
+            }
         }
         self.must(dense, "messages follow one another, and times do not fall");
         Appended::Committed
@@ -117,6 +123,12 @@ impl State {
             _ => None,
         });
         new.chain(added.take(limit)).collect()
+    }
+
+    /// The logs in which this person is a member, or was.
+    pub(super) fn logs_of(&self, user: UserId) -> impl Iterator<Item = &Log> {
+        let rooms = self.rooms.get(&user).into_iter().flatten();
+        rooms.filter_map(|id| self.logs.get(id))
     }
 
     pub(super) fn any_member(&self, id: ConversationId) -> Option<UserId> {
@@ -185,6 +197,9 @@ impl State {
             ids: HashSet::new(),
             names: HashSet::new(),
         };
+        for user in &new.participants {
+            self.rooms.entry(*user).or_default().insert(new.id);
+        }
         self.logs.insert(new.id, log);
         CreatedConversation::New(conversation)
     }

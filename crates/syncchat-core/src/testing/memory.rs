@@ -301,8 +301,7 @@ impl ConversationStore for MemoryStore {
         self.reading().await?;
         let state = self.state.lock();
         let mut mine: Vec<Conversation> = state
-            .logs
-            .values()
+            .logs_of(user)
             .map(|log| &log.conversation)
             .filter(|conversation| conversation.has_member(user))
             .filter(|c| after.is_none_or(|at| (c.updated_at, c.id) < (at.updated_at, at.id)))
@@ -315,11 +314,14 @@ impl ConversationStore for MemoryStore {
         Ok(mine)
     }
 
-    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
+    async fn memberships_of(&self, users: &[UserId]) -> StoreResult<Vec<Vec<Membership>>> {
         self.reading().await?;
         let state = self.state.lock();
-        let places = state.logs.values().filter_map(|log| log.membership(user));
-        Ok(places.filter(|place| place.spans.is_open()).collect())
+        let of = |user: &UserId| {
+            let places = state.logs_of(*user).filter_map(|log| log.membership(*user));
+            places.filter(|place| place.spans.is_open()).collect()
+        };
+        Ok(users.iter().map(of).collect())
     }
 
     async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
@@ -390,19 +392,22 @@ impl ConversationStore for MemoryStore {
         Ok(of.iter().map(audience).collect())
     }
 
-    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>> {
+    async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>> {
         self.reading().await?;
         let state = self.state.lock();
-        let mine = state.logs.values().map(|log| &log.conversation);
-        let mut contacts: Vec<UserId> = mine
-            .filter(|conversation| conversation.has_member(user))
-            .flat_map(|conversation| conversation.participants.iter().copied())
-            .filter(|other| *other != user)
-            .collect();
-        contacts.sort_unstable();
-        contacts.dedup();
-        contacts.truncate(limit);
-        Ok(contacts)
+        let of = |&user: &UserId| {
+            let mine = state.logs_of(user).map(|log| &log.conversation);
+            let mut contacts: Vec<UserId> = mine
+                .filter(|conversation| conversation.has_member(user))
+                .flat_map(|conversation| conversation.participants.iter().copied())
+                .filter(|other| *other != user)
+                .collect();
+            contacts.sort_unstable();
+            contacts.dedup();
+            contacts.truncate(limit);
+            contacts
+        };
+        Ok(users.iter().map(of).collect())
     }
 }
 

@@ -329,8 +329,8 @@ async fn a_gateway_gets_what_follows_and_where_logs_end() {
     assert_eq!(world.chat.heads(&[id, nowhere]).await, Ok(vec![(id, 4)]));
     let places = world.chat.memberships(you).await.expect("read");
     assert_eq!((places.len(), places[0].last_seq), (1, 4));
-    assert_eq!(world.chat.contacts(me, 10).await, Ok(vec![you]));
-    assert_eq!(world.chat.contacts(stranger, 10).await, Ok(vec![]));
+    assert_eq!(world.chat.contacts(&[me], 10).await, Ok(vec![vec![you]]));
+    assert_eq!(world.chat.contacts(&[stranger], 10).await, Ok(vec![vec![]]));
     let seen = world
         .chat
         .inspect(id)

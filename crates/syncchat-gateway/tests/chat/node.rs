@@ -12,13 +12,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use syncchat_backplane::{LimiterRates, LocalFleet};
 use syncchat_core::command::CreateConversation;
-use syncchat_core::model::{
-    Account, ConversationId, ConversationKind, PresenceStatus, Timestamp, User, UserId,
-};
+use syncchat_core::model::{Account, ConversationId, ConversationKind, Timestamp, User, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::Limiter;
 use syncchat_core::ports::store::{
-    AccountStore, AccountWrite, RefreshToken, Rotation, Store, StoreError, StoreResult,
+    AccountStore, AccountWrite, PresenceChange, RefreshToken, Rotation, Store, StoreError,
+    StoreResult,
 };
 use syncchat_core::{Chat, People};
 use syncchat_delivery::Config as DeliveryConfig;
@@ -309,13 +308,8 @@ impl AccountStore for FaultyAccounts {
         self.accounts.update_profile(id, username, avatar).await
     }
 
-    async fn set_presence(
-        &self,
-        id: UserId,
-        status: PresenceStatus,
-        last_seen: Timestamp,
-    ) -> StoreResult<()> {
-        self.accounts.set_presence(id, status, last_seen).await
+    async fn set_presence(&self, changes: &[PresenceChange]) -> StoreResult<()> {
+        self.accounts.set_presence(changes).await
     }
 
     async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {

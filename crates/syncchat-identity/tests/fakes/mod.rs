@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
+use syncchat_core::model::{Account, Timestamp, User, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
 use syncchat_core::ports::limiter::{LimitKind, Limiter};
 use syncchat_core::ports::store::{
-    AccountStore, AccountWrite, RefreshToken, Rotation, StoreError, StoreResult,
+    AccountStore, AccountWrite, PresenceChange, RefreshToken, Rotation, StoreError, StoreResult,
 };
 
 /// Accounts and refresh tokens.
@@ -87,7 +87,7 @@ impl AccountStore for Accounts {
         unreachable!("identity changes no profile")
     }
 
-    async fn set_presence(&self, _: UserId, _: PresenceStatus, _: Timestamp) -> StoreResult<()> {
+    async fn set_presence(&self, _: &[PresenceChange]) -> StoreResult<()> {
         unreachable!("identity knows no presence")
     }
 

@@ -72,6 +72,12 @@ pub(super) fn before_takeover() -> Vec<Index> {
             doc! { "conversationId": 1, "userId": 1 },
         )
         .unique(),
+        // Everything of many people at once.
+        index(
+            "members",
+            "userId_conversationId",
+            doc! { "userId": 1, "conversationId": 1 },
+        ),
         // Who has read, or got, the most.
         index(
             "members",

@@ -20,16 +20,39 @@ use crate::limits::CALL_TIMEOUT;
 
 // === Memberships ===
 
-pub(super) async fn of_user(store: &MongoStore, user: UserId) -> StoreResult<Vec<Membership>> {
+/// Of many people with two questions, so that a crowd that comes at once costs what its conversations
+/// do. The second one goes by the index of people: each of them costs their own rows.
+pub(super) async fn of_users(
+    store: &MongoStore,
+    users: &[UserId],
+) -> StoreResult<Vec<Vec<Membership>>> {
+    let ids: Vec<ObjectId> = users.iter().map(|user| user.oid()).collect();
     let heads: Vec<HeadRecord> = query::fields(
         &store.conversations.clone_with_type(),
-        doc! { "participants": user.oid(), "lastSeq": { "$exists": true } },
+        doc! { "participants": { "$in": &ids }, "lastSeq": { "$exists": true } },
         doc! { "lastSeq": 1, "updatedAt": 1 },
     )
     .await?;
-    let mut memberships = with_heads(store, user, heads).await?;
-    memberships.retain(|membership| membership.spans.is_open());
-    Ok(memberships)
+    let rooms: Vec<ObjectId> = heads.iter().map(|head| head.id).collect();
+    let filter = doc! { "userId": { "$in": ids }, "conversationId": { "$in": rooms } };
+    let rows = query::all(&store.members, filter).await?;
+    let mut of: HashMap<UserId, Vec<Membership>> = HashMap::with_capacity(users.len());
+    for place in with_heads(heads, rows) {
+        if place.spans.is_open() && !is_ahead(&place) {
+            of.entry(place.user).or_default().push(place);
+        }
+    }
+    Ok(users
+        .iter()
+        .map(|user| of.remove(user).unwrap_or_default())
+        .collect())
+}
+
+/// Whether somebody came back by a message that the head does not know yet: they may not see what lies
+/// between the two, and hear of their return apart from this.
+fn is_ahead(place: &Membership) -> bool {
+    let last = place.spans.parts().last();
+    last.is_some_and(|&(first, _)| first > place.last_seq + 1)
 }
 
 pub(super) async fn of_user_in(
@@ -38,25 +61,21 @@ pub(super) async fn of_user_in(
     ids: &[ConversationId],
 ) -> StoreResult<Vec<Membership>> {
     let heads = conversations::head_records(store, ids).await?;
-    with_heads(store, user, heads).await
+    let rooms: Vec<ObjectId> = heads.iter().map(|head| head.id).collect();
+    let rows = of_ids(store, user, &rooms).await?;
+    Ok(with_heads(heads, rows))
 }
 
 /// The heads were read first: a change of membership that the member's row does not show yet is
 /// beyond the head that goes with it, and whoever follows the log from there learns of it.
-async fn with_heads(
-    store: &MongoStore,
-    user: UserId,
-    heads: Vec<HeadRecord>,
-) -> StoreResult<Vec<Membership>> {
+fn with_heads(heads: Vec<HeadRecord>, rows: Vec<MemberRecord>) -> Vec<Membership> {
     let heads: HashMap<ObjectId, HeadRecord> =
         heads.into_iter().map(|head| (head.id, head)).collect();
-    let ids: Vec<ObjectId> = heads.keys().copied().collect();
-    let rows = of_ids(store, user, &ids).await?;
     let membership = |row: MemberRecord| {
         let head = heads.get(&row.conversation_id)?;
         Some(Membership {
             conversation: ConversationId::from_bytes(row.conversation_id.bytes()),
-            user,
+            user: UserId::from_bytes(row.user_id.bytes()),
             spans: row.seq_spans(),
             read_seq: count(row.read_seq),
             delivered_seq: count(row.delivered_seq),
@@ -64,7 +83,7 @@ async fn with_heads(
             updated_at: timestamp(head.updated_at),
         })
     };
-    Ok(rows.into_iter().filter_map(membership).collect())
+    rows.into_iter().filter_map(membership).collect()
 }
 
 async fn of_ids(

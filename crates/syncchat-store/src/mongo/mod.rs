@@ -31,16 +31,18 @@ mod users;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId,
-    PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId, Seq,
+    StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, RefreshToken, Rotation, Store, StoreError, StoreResult,
+    LogRange, NewConversation, PresenceChange, RefreshToken, Rotation, Store, StoreError,
+    StoreResult,
 };
 
 use self::documents::{
@@ -50,7 +52,7 @@ use self::documents::{
 use self::errors::{matched, store_error};
 use self::primary::Primary;
 use crate::OpenError;
-use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT};
+use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT, MONGO_CONTACTS_IN_FLIGHT_MAX};
 use crate::observe::{describe, observe};
 
 const KIND: &str = "mongodb";
@@ -205,8 +207,8 @@ impl ConversationStore for MongoStore {
         self.call("conversations_of", work).await
     }
 
-    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
-        self.call("memberships_of", members::of_user(self, user))
+    async fn memberships_of(&self, users: &[UserId]) -> StoreResult<Vec<Vec<Membership>>> {
+        self.call("memberships_of", members::of_users(self, users))
             .await
     }
 
@@ -263,9 +265,10 @@ impl ConversationStore for MongoStore {
             .await
     }
 
-    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>> {
-        self.call("contacts", conversations::contacts(self, user, limit))
-            .await
+    async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>> {
+        let of = |user: &UserId| conversations::contacts(self, *user, limit);
+        let found = stream::iter(users.iter().map(of)).buffered(MONGO_CONTACTS_IN_FLIGHT_MAX);
+        self.call("contacts", found.try_collect()).await
     }
 }
 
@@ -300,14 +303,9 @@ impl AccountStore for MongoStore {
         self.call("update_profile", work).await
     }
 
-    async fn set_presence(
-        &self,
-        id: UserId,
-        status: PresenceStatus,
-        last_seen: Timestamp,
-    ) -> StoreResult<()> {
-        let work = users::set_presence(self, id, status, last_seen);
-        self.call("set_presence", work).await
+    async fn set_presence(&self, changes: &[PresenceChange]) -> StoreResult<()> {
+        self.call("set_presence", users::set_presence(self, changes))
+            .await
     }
 
     async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {

@@ -1,12 +1,13 @@
 //! Accounts and profiles.
 
-use mongodb::bson::{Bson, doc};
-use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
-use syncchat_core::ports::store::{AccountWrite, StoreError, StoreResult};
+use mongodb::bson::{Bson, Document, doc};
+use syncchat_core::model::{Account, User, UserId};
+use syncchat_core::ports::store::{AccountWrite, PresenceChange, StoreError, StoreResult};
 
 use super::documents::{Id, UserRecord, date, int, oids};
-use super::errors::{is_duplicate, store_error};
+use super::errors::{is_duplicate, matched, store_error};
 use super::{MongoStore, query};
+use crate::limits::CALL_TIMEOUT;
 
 pub(super) async fn create(store: &MongoStore, account: &Account) -> StoreResult<AccountWrite> {
     match store.users.insert_one(UserRecord::from(account)).await {
@@ -112,15 +113,27 @@ pub(super) async fn update_profile(
 
 pub(super) async fn set_presence(
     store: &MongoStore,
-    id: UserId,
-    status: PresenceStatus,
-    last_seen: Timestamp,
+    changes: &[PresenceChange],
 ) -> StoreResult<()> {
-    let set = doc! { "status": status.as_str(), "lastSeen": date(last_seen) };
-    store
-        .users
-        .update_one(doc! { "_id": id.oid() }, doc! { "$set": set })
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let update = |change: &PresenceChange| {
+        let set = doc! { "status": change.status.as_str(), "lastSeen": date(change.at) };
+        doc! { "q": { "_id": change.user.oid() }, "u": { "$set": set } }
+    };
+    let updates: Vec<Document> = changes.iter().map(update).collect();
+    let wait = CALL_TIMEOUT.as_millis() as i64;
+    let reply = store
+        .database
+        .run_command(doc! {
+            "update": "users",
+            "updates": updates,
+            "ordered": false,
+            "maxTimeMS": wait,
+            "writeConcern": { "w": "majority", "j": true, "wtimeout": wait },
+        })
         .await
-        .map(drop)
-        .map_err(|error| store_error(&error))
+        .map_err(|error| store_error(&error))?;
+    matched(&reply).map(drop)
 }

@@ -24,13 +24,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId,
-    PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId, Seq,
+    StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, RefreshToken, Rotation, Store, StoreError, StoreResult,
+    LogRange, NewConversation, PresenceChange, RefreshToken, Rotation, Store, StoreError,
+    StoreResult,
 };
 
 use self::errors::store_error;
@@ -185,9 +186,13 @@ impl ConversationStore for SqliteStore {
         .await
     }
 
-    async fn memberships_of(&self, user: UserId) -> StoreResult<Vec<Membership>> {
-        self.read("memberships_of", move |c| members::of_user(c, user))
-            .await
+    async fn memberships_of(&self, users: &[UserId]) -> StoreResult<Vec<Vec<Membership>>> {
+        let users = users.to_vec();
+        self.read("memberships_of", move |c| {
+            let of = |user: &UserId| members::of_user(c, *user);
+            users.iter().map(of).collect()
+        })
+        .await
     }
 
     async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>> {
@@ -260,9 +265,13 @@ impl ConversationStore for SqliteStore {
         .await
     }
 
-    async fn contacts(&self, user: UserId, limit: usize) -> StoreResult<Vec<UserId>> {
-        self.read("contacts", move |c| conversations::contacts(c, user, limit))
-            .await
+    async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>> {
+        let users = users.to_vec();
+        self.read("contacts", move |c| {
+            let of = |user: &UserId| conversations::contacts(c, *user, limit);
+            users.iter().map(of).collect()
+        })
+        .await
     }
 }
 
@@ -304,16 +313,10 @@ impl AccountStore for SqliteStore {
         .await
     }
 
-    async fn set_presence(
-        &self,
-        id: UserId,
-        status: PresenceStatus,
-        last_seen: Timestamp,
-    ) -> StoreResult<()> {
-        self.write("set_presence", move |c| {
-            users::set_presence(c, id, status, last_seen)
-        })
-        .await
+    async fn set_presence(&self, changes: &[PresenceChange]) -> StoreResult<()> {
+        let changes = changes.to_vec();
+        self.write("set_presence", move |c| users::set_presence(c, &changes))
+            .await
     }
 
     async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()> {

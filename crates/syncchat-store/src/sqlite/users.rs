@@ -1,8 +1,8 @@
 //! Accounts and profiles.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
-use syncchat_core::ports::store::AccountWrite;
+use syncchat_core::model::{Account, Timestamp, User, UserId};
+use syncchat_core::ports::store::{AccountWrite, PresenceChange};
 
 use super::rows::{ACCOUNT_COLUMNS, account, int, user};
 
@@ -117,12 +117,12 @@ pub(super) fn update_profile(
 
 pub(super) fn set_presence(
     connection: &Connection,
-    id: UserId,
-    status: PresenceStatus,
-    last_seen: Timestamp,
+    changes: &[PresenceChange],
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE users SET status = ?2, last_seen = ?3 WHERE id = ?1")?
-        .execute(params![id.bytes(), status.as_str(), last_seen.millis()])
-        .map(drop)
+    let mut set =
+        connection.prepare_cached("UPDATE users SET status = ?2, last_seen = ?3 WHERE id = ?1")?;
+    for PresenceChange { user, status, at } in changes {
+        set.execute(params![user.bytes(), status.as_str(), at.millis()])?;
+    }
+    Ok(())
 }

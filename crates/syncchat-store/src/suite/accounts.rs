@@ -1,7 +1,7 @@
 //! Accounts: unique without case, found by name, address and prefix.
 
 use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
-use syncchat_core::ports::store::AccountWrite;
+use syncchat_core::ports::store::{AccountWrite, PresenceChange};
 
 use super::World;
 
@@ -152,19 +152,30 @@ pub async fn presence_is_kept(world: World) {
     let anna = world.register("anna", "anna@example.org").await;
     let (id, at) = (anna.user.id, Timestamp::from_millis(1_234_567));
     let store = &world.store;
-    store
-        .set_presence(id, PresenceStatus::Online, at)
-        .await
-        .unwrap();
+    let change = |user, status, at| PresenceChange { user, status, at };
+    let came = change(id, PresenceStatus::Online, at);
+    store.set_presence(&[came]).await.unwrap();
     let stored = store.users(&[id]).await.unwrap().remove(0);
     assert_eq!(stored.status, PresenceStatus::Online);
     assert_eq!(stored.last_seen, Some(at));
-    let nobody = UserId::generate();
-    store
-        .set_presence(nobody, PresenceStatus::Online, at)
-        .await
-        .unwrap();
+
+    // Many at once, each their own; who does not exist is left out.
+    let ben = world.register("ben", "ben@example.org").await.user.id;
+    let (nobody, later) = (UserId::generate(), Timestamp::from_millis(2_345_678));
+    let changes = [
+        change(nobody, PresenceStatus::Online, at),
+        change(ben, PresenceStatus::Online, at),
+        change(id, PresenceStatus::Offline, later),
+    ];
+    store.set_presence(&changes).await.unwrap();
+    store.set_presence(&[]).await.unwrap();
     assert_eq!(store.users(&[nobody]).await.unwrap(), []);
+    let stored = store.users(&[ben]).await.unwrap().remove(0);
+    let kept = (stored.status, stored.last_seen);
+    assert_eq!(kept, (PresenceStatus::Online, Some(at)));
+    let stored = store.users(&[id]).await.unwrap().remove(0);
+    let kept = (stored.status, stored.last_seen);
+    assert_eq!(kept, (PresenceStatus::Offline, Some(later)));
 }
 
 pub async fn preparing_twice_changes_nothing(world: World) {

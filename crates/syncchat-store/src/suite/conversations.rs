@@ -42,7 +42,7 @@ pub async fn a_pair_has_one_conversation(world: World) {
     let mut pair = [anna, ben];
     pair.sort();
     assert_eq!(world.conversation(id).await.participants, pair);
-    assert_eq!(world.store.memberships_of(anna).await.unwrap().len(), 1);
+    assert_eq!(world.places(anna).await.len(), 1);
 
     let other = new_conversation(ConversationKind::Private, &[anna, cleo]);
     let made = world.store.create_conversation(other).await.unwrap();
@@ -121,7 +121,9 @@ pub async fn contacts_share_a_conversation(world: World) {
     world.group(&[anna, ben, dora]).await;
     world.group(&[emil, stranger]).await;
     let contacts = async |user, limit| -> BTreeSet<UserId> {
-        let found = world.store.contacts(user, limit).await.unwrap();
+        let mut found = world.store.contacts(&[user], limit).await.unwrap();
+        assert_eq!(found.len(), 1);
+        let found = found.remove(0);
         assert!(found.len() <= limit);
         found.into_iter().collect()
     };
@@ -129,4 +131,11 @@ pub async fn contacts_share_a_conversation(world: World) {
     assert_eq!(contacts(anna, 2).await.len(), 2);
     assert_eq!(contacts(stranger, 10).await, BTreeSet::from([emil]));
     assert!(contacts(UserId::generate(), 10).await.is_empty());
+    let asked = [stranger, UserId::generate(), anna];
+    let found = world.store.contacts(&asked, 10).await.unwrap();
+    let found: Vec<BTreeSet<UserId>> = found.into_iter().map(BTreeSet::from_iter).collect();
+    let each = [BTreeSet::from([emil]), BTreeSet::new()];
+    assert_eq!(found[..2], each);
+    assert_eq!(found[2], BTreeSet::from([ben, cleo, dora]));
+    assert!(world.store.contacts(&[], 10).await.unwrap().is_empty());
 }

@@ -1,5 +1,6 @@
 //! Members: what they may see, and how far they have come.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use syncchat_core::command::CursorKind;
@@ -113,7 +114,7 @@ pub async fn changes_come_with_their_message(world: World) {
         updated_at: conversation.updated_at,
     };
     assert_eq!(world.membership(cleo, id).await, Some(expected.clone()));
-    assert_eq!(world.store.memberships_of(cleo).await.unwrap(), [expected]);
+    assert_eq!(world.places(cleo).await, [expected]);
     assert_eq!(world.store.unread(cleo, &[id]).await.unwrap(), [0]);
 
     world
@@ -122,10 +123,37 @@ pub async fn changes_come_with_their_message(world: World) {
     assert_eq!(world.conversation(id).await.participants, [anna, ben]);
     let left = world.membership(cleo, id).await.unwrap();
     assert_eq!(left.spans, SeqSpans::from_parts(vec![(1, Some(4))]));
-    assert_eq!(world.store.memberships_of(cleo).await.unwrap(), []);
+    assert_eq!(world.places(cleo).await, []);
     let list = world.store.conversations_of(cleo, None, 10).await.unwrap();
     assert_eq!(list, []);
-    assert_eq!(world.store.memberships_of(anna).await.unwrap().len(), 1);
+    assert_eq!(world.places(anna).await.len(), 1);
+}
+
+/// Whoever else is asked for at the same time, each gets their own places and no others'.
+pub async fn places_of_many_are_their_own(world: World) {
+    let [anna, ben, cleo, stranger] = people();
+    let (first, second) = (
+        world.group(&[anna, ben]).await,
+        world.group(&[anna, cleo]).await,
+    );
+    world.say(second, cleo, "hello").await;
+    let left = SystemEvent::Left { user: ben };
+    world.change(first, ben, left).await;
+    let asked = [cleo, stranger, ben, anna];
+    let found = world.store.memberships_of(&asked).await.unwrap();
+    let places = |places: &Vec<Membership>| -> BTreeSet<(UserId, ConversationId, Seq)> {
+        let place = |p: &Membership| (p.user, p.conversation, p.last_seq);
+        places.iter().map(place).collect()
+    };
+    let found: Vec<_> = found.iter().map(places).collect();
+    let expected = [
+        BTreeSet::from([(cleo, second, 1)]),
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::from([(anna, first, 1), (anna, second, 1)]),
+    ];
+    assert_eq!(found, expected);
+    assert!(world.store.memberships_of(&[]).await.unwrap().is_empty());
 }
 
 pub async fn who_comes_back_missed_what_was_said(world: World) {
@@ -292,7 +320,7 @@ pub async fn cursors_of_others_do_not_exist(world: World) {
     let ids = [nowhere, id];
     assert_eq!(world.store.unread(stranger, &ids).await.unwrap(), [0, 0]);
     assert_eq!(world.store.unread(ben, &ids).await.unwrap(), [0, 0]);
-    assert_eq!(world.store.memberships_of(stranger).await.unwrap(), []);
+    assert_eq!(world.places(stranger).await, []);
     assert_eq!(world.store.advance_cursors(&[]).await.unwrap(), []);
 }
 

@@ -18,8 +18,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use syncchat_core::model::{
-    Conversation, ConversationId, ConversationKind, Message, MessageId, MessageKind, SystemEvent,
-    Timestamp, UserId,
+    Conversation, ConversationId, ConversationKind, Membership, Message, MessageId, MessageKind,
+    SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::store::{
     Append, Appended, ConversationChange, CreatedConversation, LogRange, NewConversation, Store,
@@ -59,6 +59,7 @@ macro_rules! behaviour_suite {
             log::unknown_things_are_not_found,
             members::changes_come_with_their_message,
             members::additions_of_late_are_found,
+            members::places_of_many_are_their_own,
             members::who_comes_back_missed_what_was_said,
             members::a_removal_beats_a_message,
             members::cursors_never_fall,
@@ -150,6 +151,13 @@ impl World {
             .append(id, |head| system(head, by, event.clone()))
             .await;
         assert_eq!(appended, Appended::Committed);
+    }
+
+    /// Where this person is now.
+    pub async fn places(&self, user: UserId) -> Vec<Membership> {
+        let mut places = self.store.memberships_of(&[user]).await.unwrap();
+        assert_eq!(places.len(), 1);
+        places.remove(0)
     }
 
     /// A page of up to 1,000.

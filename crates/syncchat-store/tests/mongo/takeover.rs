@@ -339,9 +339,9 @@ async fn check_cursors(world: &World, older: &Older) {
     assert_eq!(unread(older.anna).await, [0, 3, long]);
     let readers = world.store.readers(ids[1], 1, 10).await.unwrap();
     assert_eq!(readers.len(), 3);
-    let places = world.store.memberships_of(user(older.anna)).await.unwrap();
+    let places = world.places(user(older.anna)).await;
     assert_eq!(places.len(), 6);
-    let places = world.store.memberships_of(user(older.gone)).await.unwrap();
+    let places = world.places(user(older.gone)).await;
     assert!(places.is_empty());
 }
 
