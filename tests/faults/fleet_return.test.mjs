@@ -7,8 +7,9 @@ import { startFleet, total } from '../harness/fleet.mjs';
 import { device, person, rest } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
 
-// Some hundred in the short run; the figure of the issue is 3,000.
-const CLIENTS = Number(process.env.SYNCCHAT_FLEET_SOCKETS ?? 600);
+// Some hundred in a short run, the issue's 3,000 in `make chaos`.
+const LONG = Number(process.env.SYNCCHAT_CHAOS_SECONDS ?? 0) > 0;
+const CLIENTS = Number(process.env.SYNCCHAT_FLEET_SOCKETS ?? (LONG ? 3_000 : 600));
 const ROOMS = 50;
 const MISSED = 3;
 
@@ -85,22 +86,27 @@ describe('a crowd that returns at once', () => {
       await each(CLIENTS, async (i) => {
         const socket = await device(first, people[i], { reconnectionDelay: 500, reconnectionDelayMax: 1_000 });
         sockets[i] = socket;
+        // Counted as they come: who looks through all that thousands heard is busy with nothing else.
+        socket.messages = socket.received().length;
+        socket.on('receive_msg', () => {
+          socket.messages += 1;
+        });
         socket.on('disconnect', () => {
           socket.io.uri = others[i % others.length].url;
         });
       });
       await speak(others[0], 'before');
-      await until('all to hear it', () => sockets.every((s) => s.received().length === 1), 30_000);
+      await until('all to hear it', () => sockets.every((s) => s.messages === 1), 30_000);
       const { result, counts, pages } = await reads(async () => {
         await first.kill();
         const began = Date.now();
         await Promise.all(Array.from({ length: MISSED }, (_, i) => speak(others[1], `missed ${i}`)));
         const said = Date.now() - began;
-        const whole = (s) => s.received().length === 1 + MISSED;
+        const whole = (s) => s.messages === 1 + MISSED;
         await until('all to be whole', () => sockets.every((s) => s.connected && whole(s)), 120_000).catch(async (error) => {
           const held = {};
           for (const s of sockets) {
-            const state = `${s.connected ? 'there' : 'away'} with ${s.received().length}`;
+            const state = `${s.connected ? 'there' : 'away'} with ${s.messages}`;
             held[state] = (held[state] ?? 0) + 1;
           }
           throw new Error(`${error.message}; ${JSON.stringify(held)}`, { cause: error });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use syncchat_core::model::{ConversationId, Timestamp, UserId};
+use syncchat_core::model::{ConversationId, PresenceStatus, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
 use syncchat_engine::Class;
 use syncchat_protocol::Frame;
@@ -27,7 +27,15 @@ pub(crate) struct Feed {
     additions: Arc<Additions>,
     /// When the newest was said that a person here was told of another's presence.
     presence: Mutex<HashMap<(UserId, UserId), Timestamp>>,
+    /// What was said last of somebody's presence: it is said to their contacts one after the other.
+    said: Mutex<Option<Said>>,
     gateway: Weak<Gateway>,
+}
+
+/// Of one person's presence, as it is sent.
+struct Said {
+    of: (UserId, PresenceStatus, Timestamp),
+    frame: Frame,
 }
 
 impl Feed {
@@ -42,6 +50,7 @@ impl Feed {
             hub,
             additions,
             presence: Mutex::default(),
+            said: Mutex::default(),
             gateway,
         }
     }
@@ -83,6 +92,23 @@ impl Feed {
             told.insert((watcher, user), at);
         }
         news
+    }
+
+    /// The event that says so, encoded once for all who are told.
+    fn presence_frame(&self, user: UserId, status: PresenceStatus, at: Timestamp) -> Frame {
+        let of = (user, status, at);
+        let mut said = self.said.lock();
+        match &*said {
+            Some(last) if last.of == of => last.frame.clone(),
+            _ => {
+                let frame = frames::presence(user, status, at);
+                *said = Some(Said {
+                    of,
+                    frame: frame.clone(),
+                });
+                frame
+            }
+        }
     }
 
     /// While other nodes cannot be heard, the heads of all conversations are compared, and
@@ -162,7 +188,7 @@ impl FleetListener for Feed {
                     .map(Reader)
                     .collect();
                 if !readers.is_empty() && self.is_news(*watcher, *user, *last_seen) {
-                    let frame = frames::presence(*user, *status, *last_seen);
+                    let frame = self.presence_frame(*user, *status, *last_seen);
                     let missed = tell_if_possible(readers.iter(), &frame);
                     metrics::ephemeral_dropped("presence", missed);
                 }
