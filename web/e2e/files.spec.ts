@@ -106,6 +106,40 @@ test('an upload shows how far it is, can be stopped, and be tried again', async 
   await expect(uploads).toHaveCount(0);
 });
 
+test('an upload goes on while another conversation is open, and waits for the network', async ({
+  world,
+}) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  const cat = await world.signUp('cat');
+  await ann.begin([cat]);
+  await ann.begin([ben]);
+  const uploads = ann.page.getByRole('list', { name: 'Uploads' });
+  const text = { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') };
+
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await ann.page.route('**/files/*?*', async (route) => {
+    await held;
+    return route.continue();
+  });
+  await attach(ann, text);
+  await expect(uploads.getByRole('progressbar', { name: 'Uploading a.txt' })).toBeVisible();
+  await ann.open(cat.name);
+  await expect(uploads).toHaveCount(0);
+  release();
+  await expect(ben.conversation(ann.name)).toContainText('a.txt');
+
+  await ann.page.context().setOffline(true);
+  await expect(ann.banner).toBeVisible();
+  await attach(ann, { ...text, name: 'b.txt' });
+  await expect(uploads).toContainText('Waiting for the connection');
+  await ann.page.context().setOffline(false);
+  await expect(ann.log.getByRole('button', { name: 'b.txt' })).toBeVisible();
+  await expect(uploads).toHaveCount(0);
+  await expect(cat.conversation(ann.name)).toContainText('b.txt');
+});
+
 test('what could run is a file like any other', async ({ world }) => {
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');

@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import { expect, testWith } from './fixtures';
+import { attach, draw, isDrawn, picture } from './pictures';
 
 const test = testWith();
 const FOLDER = resolve('../target/screens');
@@ -48,6 +49,12 @@ for (const { width, height, phone } of SIZES) {
       const out = await browser.newPage(options);
       await out.goto(world.node.url);
       await out.screenshot({ path: `${FOLDER}/${width}-${colorScheme}-welcome.png` });
+      await out.getByRole('button', { name: 'Create an account' }).click();
+      await out.getByRole('textbox', { name: 'Username' }).fill('a');
+      await out.getByRole('textbox', { name: 'Email' }).fill('somebody');
+      await out.getByRole('button', { name: 'Sign up' }).click();
+      await expect(out.locator('[aria-invalid="true"]').first()).toBeVisible();
+      await out.screenshot({ path: `${FOLDER}/${width}-${colorScheme}-sign-up.png` });
       await out.close();
 
       await shoot('nothing-yet');
@@ -104,6 +111,39 @@ for (const { width, height, phone } of SIZES) {
       await ann.page.keyboard.press('Escape');
 
       await ann.open(cat.name);
+      const sun = await draw(ann.page, 900, 600);
+      await attach(ann, { name: 'cake.png', mimeType: 'image/png', buffer: sun });
+      await isDrawn(picture(ann, 'cake.png'));
+      const recipe = { mimeType: 'application/pdf', buffer: Buffer.alloc(184_320) };
+      await attach(ann, {
+        ...recipe,
+        name: 'A recipe with a rather long name, second edition.pdf',
+      });
+      await expect(ann.log.getByRole('button', { name: 'second edition' })).toBeVisible();
+      await cat.say('That looks good!');
+      await expect(ann.message('looks good')).toBeVisible();
+      await shoot('files');
+      await ann.page.route('**/files/*?*', (route) => route.abort());
+      await attach(ann, { ...recipe, name: 'broken-off.pdf' });
+      const uploads = ann.page.getByRole('list', { name: 'Uploads' });
+      await expect(uploads.getByRole('alert')).toBeVisible();
+      // Held for good: a picture of something on its way.
+      await ann.page.unroute('**/files/*?*');
+      await ann.page.route('**/files/*?*', () => new Promise<void>(() => undefined));
+      await attach(ann, { ...recipe, name: 'under-way.pdf' });
+      await expect(uploads.getByRole('progressbar')).toBeVisible();
+      await shoot('uploads');
+      await uploads.getByRole('button', { name: 'Dismiss' }).click();
+      await uploads.getByRole('button', { name: 'Stop the upload' }).click();
+
+      const mine = ann.message('Are you coming');
+      if (phone) await mine.tap();
+      else await mine.hover();
+      await mine.getByRole('button', { name: 'Delete' }).click();
+      await expect(ann.page.getByRole('alertdialog')).toBeVisible();
+      await shoot('confirm');
+      await ann.page.keyboard.press('Escape');
+
       await ann.page.context().setOffline(true);
       await expect(ann.banner).toBeVisible();
       await ann.say('Lemon. Sent from a tunnel.');

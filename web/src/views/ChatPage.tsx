@@ -8,7 +8,7 @@ import { ChatContext, useChatState } from './chat-context';
 import styles from './ChatPage.module.css';
 import { ConnectionBanner } from './ConnectionBanner';
 import { Conversation } from './Conversation';
-import { NothingOpen } from './Empty';
+import { NotHere, NothingOpen } from './Empty';
 import { Sidebar } from './Sidebar';
 
 const loadDialogs = () => import('./dialogs');
@@ -32,19 +32,22 @@ function Page({ chat, logOut }: ChatPageProps) {
   const id = useConversationId();
   const known = useChatState((state) => id !== null && id in state.conversations);
   const loaded = useChatState((state) => state.loaded);
+  const online = useChatState((state) => state.connection === 'online');
   const unsent = useChatState(
     ({ pending, uploads }) => [pending, uploads].flatMap(Object.values).flat().length,
   );
   const [creating, setCreating] = useState(false);
   const [leaving, setLeaving] = useState(false);
+  /** What was looked for, whether it was found or not. */
+  const [settled, setSettled] = useState<string | null>(null);
   const main = useRef<HTMLElement>(null);
 
   useNotifications(chat);
   useTitle();
 
   useEffect(() => {
-    // A conversation that is not there, or not mine any more, opens nothing.
-    chat.open(id).catch(() => undefined);
+    const settled = () => setSettled(id);
+    chat.open(id).then(settled, settled);
   }, [chat, id]);
 
   useEffect(() => {
@@ -67,11 +70,9 @@ function Page({ chat, logOut }: ChatPageProps) {
       <div className={styles.columns}>
         <Sidebar open={id} onNewConversation={() => setCreating(true)} onLogOut={askToLogOut} />
         <main ref={main} className={styles.main} tabIndex={-1}>
-          {known && id !== null ? (
-            <Conversation key={id} id={id} />
-          ) : (
-            loaded && <NothingOpen onNewConversation={() => setCreating(true)} />
-          )}
+          {id !== null && known && <Conversation key={id} id={id} />}
+          {id !== null && !known && settled === id && online && <NotHere />}
+          {id === null && loaded && <NothingOpen onNewConversation={() => setCreating(true)} />}
         </main>
       </div>
       <Suspense>

@@ -31,3 +31,14 @@ export function NothingOpen({ onNewConversation }: { onNewConversation: () => vo
     </div>
   );
 }
+
+/** What stands in the place of a conversation that this person cannot see. */
+export function NotHere() {
+  return (
+    <div className={styles.empty}>
+      <Mark size={48} />
+      <h1>This conversation is not here</h1>
+      <p>You are not in it, or not any more. Choose another one, or start one.</p>
+    </div>
+  );
+}

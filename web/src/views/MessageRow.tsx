@@ -189,7 +189,7 @@ function Bubble(props: BubbleProps) {
         </span>
       )}
       <div className={styles.stack}>
-        <div className={styles.bubble}>
+        <div className={cx(styles.bubble, !deleted && attachments.length > 0 && styles.withFiles)}>
           {showSender && first ? (
             <span id={`${id}who`} className={styles.sender}>
               {sender}

@@ -235,7 +235,7 @@ const HARDENED: [(HeaderName, &str); 4] = [
     (REFERRER_POLICY, "no-referrer"),
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
     ),
 ];
 
