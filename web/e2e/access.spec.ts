@@ -1,5 +1,6 @@
 import { findings } from './axe';
 import { expect, testWith } from './fixtures';
+import { attach } from './pictures';
 
 const test = testWith();
 
@@ -31,6 +32,75 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await ann.page.getByRole('searchbox', { name: 'People' }).fill(ben.name);
     await expect(ann.page.getByRole('option', { name: ben.name, exact: true })).toBeVisible();
     expect(await findings(ann.page)).toEqual([]);
+  });
+}
+
+for (const [device, options] of [
+  ['desk, light', { colorScheme: 'light' }],
+  ['phone, dark', { colorScheme: 'dark', viewport: { width: 390, height: 844 } }],
+] as const) {
+  test(`axe finds nothing serious in dialogs and troubles, on a ${device}`, async ({ world }) => {
+    const ann = await world.signUp('ann', options);
+    const ben = await world.signUp('ben');
+    const { page } = ann;
+    const dialog = page.getByRole('alertdialog').or(page.getByRole('dialog'));
+    const check = async (what: string) => {
+      expect({ what, found: await findings(page) }).toEqual({ what, found: [] });
+      // Nothing sticks out at the side.
+      const widths = await page.evaluate(() => [
+        document.documentElement.scrollWidth,
+        window.innerWidth,
+      ]);
+      expect(widths[0]).toBeLessThanOrEqual(widths[1] ?? 0);
+    };
+    const closed = async () => {
+      await page.keyboard.press('Escape');
+      await expect(dialog).toHaveCount(0);
+    };
+
+    await ann.begin([ben], 'Crew');
+    await ann.say('hello');
+    await ann.message('hello').focus();
+    await ann.message('hello').getByRole('button', { name: 'Delete' }).click();
+    await expect(dialog).toBeVisible();
+    await check('delete a message');
+    await closed();
+
+    await page.getByRole('button', { name: 'Group details' }).click();
+    await expect(dialog).toBeVisible();
+    await check('details of a group');
+    await page.getByRole('button', { name: 'Add people' }).click();
+    await page.getByRole('searchbox', { name: 'People' }).fill('nobody of this name');
+    await expect(dialog.getByText(/Nobody/u).first()).toBeVisible();
+    await check('add people, nobody found');
+    await closed();
+    await page.getByRole('button', { name: 'Group details' }).click();
+    await page.getByRole('button', { name: 'Leave the group' }).click();
+    await expect(page.getByRole('button', { name: 'Yes, leave the group' })).toBeVisible();
+    await check('leave a group');
+    await closed();
+
+    await page.context().setOffline(true);
+    await expect(ann.banner).toBeVisible();
+    await ann.say('from a tunnel');
+    const text = { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') };
+    await attach(ann, text);
+    await expect(page.getByText('Waiting for the connection', { exact: true })).toBeVisible();
+    await check('without a connection');
+    if (device.startsWith('phone')) {
+      await page.getByRole('button', { name: 'Back to all chats' }).click();
+    }
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await expect(dialog).toContainText('2 messages or files are not sent yet');
+    await check('log out with something unsent');
+    await closed();
+    await page.context().setOffline(false);
+    await expect(ann.banner).toHaveCount(0, { timeout: 30_000 });
+    await expect(ben.conversation('Crew')).toContainText('a.txt');
+
+    await page.goto(`${world.node.url}/#/c/000000000000000000000000`);
+    await expect(ann.list).toBeVisible();
+    await check('a conversation that is not here');
   });
 }
 

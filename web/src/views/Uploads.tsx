@@ -23,13 +23,13 @@ function Row({ upload }: { upload: Upload }) {
   const { key, file, state } = upload;
   const failed = state === 'failed';
   return (
-    <li className={styles.upload} data-failed={failed}>
+    <li className={styles.upload}>
       <Icon name={failed ? 'warning' : 'file'} size={18} />
       <span className={styles.about}>
         <span className={styles.name}>{file.name}</span>
         <Progress upload={upload} />
       </span>
-      <span className={styles.size}>{fileSize(file.size)}</span>
+      {!failed && <span className={styles.size}>{fileSize(file.size)}</span>}
       {failed && (
         <button type="button" className={styles.retry} onClick={() => uploads.retry(key)}>
           Try again
