@@ -1,8 +1,8 @@
 //! The task of one session: everything about it that has an order happens here.
 //!
 //! A turn: look what others asked for, let the events under way go on, take what came (the packets
-//! of a POST, or the messages of the WebSocket), look at the clock, write all that waits. One timer
-//! serves all deadlines and is only set again when it went off or something is due earlier: a
+//! of a POST, or the messages of the WebSocket), look at the clock. What is to be written is left to
+//! the session's lane; if the kernel took no more, wait until it does. One timer serves all deadlines and is only set again when it went off or something is due earlier: a
 //! message costs no timer.
 
 use std::future::Future;
@@ -20,9 +20,7 @@ use tracing::debug;
 use crate::handler::DisconnectReason;
 use crate::heartbeat::{Beat, Heartbeat, earlier};
 use crate::inbound::Inbound;
-use crate::limits::{
-    CLOSE_ANSWER_WAIT, CLOSE_WRITE_WAIT, GOODBYE_POLL_WAIT, READS_PER_TURN, WRITES_PER_TURN,
-};
+use crate::limits::{CLOSE_ANSWER_WAIT, CLOSE_WRITE_WAIT, GOODBYE_POLL_WAIT, READS_PER_TURN};
 use crate::metrics;
 use crate::polling::{Done, Post};
 use crate::protocol::{Connection, Protocol};
@@ -77,7 +75,7 @@ impl<P: Protocol> Driver<P> {
         seat: Seat,
     ) -> Driver<P> {
         let timer_at = heartbeat.deadline();
-        Driver {
+        let mut driver = Driver {
             inbound: Inbound {
                 session,
                 connection,
@@ -92,6 +90,15 @@ impl<P: Protocol> Driver<P> {
             blocked_since: None,
             counted_bytes: 0,
             seat: Some(seat),
+        };
+        driver.give_writer();
+        driver
+    }
+
+    /// Lets the session's lane write to the WebSocket.
+    fn give_writer(&mut self) {
+        if let Some(writer) = self.stream.as_mut().and_then(Stream::take_writer) {
+            self.inbound.session.set_writer(writer);
         }
     }
 
@@ -106,13 +113,14 @@ impl<P: Protocol> Driver<P> {
         }
         if let Some(stream) = turn.handover {
             self.stream = Some(stream);
+            self.give_writer();
         }
         self.inbound.drive(cx);
         self.take_post();
         let was_full = self.read(cx) || self.post.is_some();
         self.inbound.drive(cx);
         self.look_at_clock();
-        if !self.write(cx) {
+        if turn.blocked && !self.await_room(cx) {
             let session = &self.inbound.session;
             session.end(DisconnectReason::TransportClose, Farewell::Abort);
         }
@@ -133,8 +141,12 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn settle(&mut self) -> Settled {
-        let settled = self.inbound.session.settle(self.blocked_since.is_some());
-        self.count_bytes(settled.bytes);
+        let settled = self.inbound.session.settle();
+        self.blocked_since = settled.blocked_since;
+        self.count_bytes(match settled.blocked_since {
+            Some(_) => settled.bytes,
+            None => 0,
+        });
         settled
     }
 
@@ -238,26 +250,15 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
-    /// Writes all that waits, or as much as the kernel takes. False if the connection is broken.
-    fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(stream) = &mut self.stream else {
+    /// The kernel took no more: has the lane go on once it does. False if the connection is broken.
+    fn await_room(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stream) = &self.stream else {
             return true;
         };
-        for _ in 0..WRITES_PER_TURN {
-            let Some(mut batch) = self.inbound.session.begin_write() else {
-                self.blocked_since = None;
-                return true;
-            };
-            let written = batch.poll_write(stream.writer(), cx);
-            self.inbound.session.finish_write(batch);
-            match written {
-                Poll::Ready(Ok(_)) => self.blocked_since = None,
-                Poll::Pending => {
-                    self.blocked_since.get_or_insert_with(Instant::now);
-                    return true;
-                }
-                Poll::Ready(Err(_)) => return false,
-            }
+        match stream.poll_writable(cx) {
+            Poll::Ready(Ok(())) => self.inbound.session.unblock(),
+            Poll::Ready(Err(_)) => return false,
+            Poll::Pending => {}
         }
         true
     }
@@ -291,17 +292,18 @@ impl<P: Protocol> Driver<P> {
 
     /// One turn of a session that is over.
     fn finish(&mut self, cx: &mut Context<'_>) {
-        let _ = self.inbound.session.turn(cx);
+        let turn = self.inbound.session.turn(cx);
         let now = Instant::now();
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.phase = Phase::Over;
         }
         if let Phase::Closing { awaits_answer, .. } = self.phase {
-            let is_broken = !self.write(cx);
+            let is_broken = turn.broken || (turn.blocked && !self.await_room(cx));
             let settled = self.settle();
             if is_broken || (settled.bytes == 0 && !awaits_answer) {
                 self.phase = Phase::Over;
             } else if settled.bytes == 0 {
+                self.inbound.session.shut();
                 self.phase = Phase::Discarding {
                     until: now + CLOSE_ANSWER_WAIT,
                 };

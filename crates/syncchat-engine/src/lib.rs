@@ -11,9 +11,9 @@
 //!                                     ▼▼    │
 //!                  driver (one task a session) ─→ protocol: socketio ─→ Handler (the application)
 //!                                     │     │                             │
-//!                         writes all that waits                    Socket::emit
+//!                       acks, pings, pongs  │                      Socket::emit
 //!                                     ▼     ▼                             │
-//!                                    outbound (bounded queue) ◀───────────┘
+//!     flush (writes for many) ◀── outbound (bounded queue) ◀──────────────┘
 //! ```
 //!
 //! A session has one lock ([`session`]), under which are its queue and the poll that waits, and one
@@ -21,7 +21,7 @@
 //! from the queue in `outbound`.
 //!
 //! Reading order: [`handler`] and [`socket`] (what an application sees), [`server`], [`session`],
-//! `driver` with `inbound`, [`socketio`]; then `outbound`, `polling`, `upgrade` and `websocket` for
+//! `driver` with `inbound`, [`socketio`]; then `outbound`, `flush`, `polling`, `upgrade` and `websocket` for
 //! the details of each.
 //!
 //! # Memory of an idle socket
@@ -47,6 +47,7 @@ pub mod socketio;
 mod answer;
 mod compression;
 mod driver;
+mod flush;
 mod heartbeat;
 mod id;
 mod inbound;

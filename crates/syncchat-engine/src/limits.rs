@@ -16,6 +16,14 @@ pub const WRITE_SLICES: usize = 64;
 /// Vectored writes of one connection before the others get their turn.
 pub const WRITES_PER_TURN: usize = 16;
 
+/// Tasks that write to WebSockets, however many processors there are: more of them than a network
+/// card has use for.
+pub const LANES_MAX: usize = 64;
+
+/// WebSockets that one of these tasks writes to before others get their turn: half a millisecond's
+/// work.
+pub const FLUSHES_PER_TURN: usize = 256;
+
 /// Essential frames that may wait for a client whatever their size: more than it can have asked for
 /// at once ([`Config::events_at_once`](crate::Config)), as each of its requests has one answer. With
 /// more of them, and more than the limit's bytes, it is closed.

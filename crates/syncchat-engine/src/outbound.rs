@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use syncchat_protocol::Frame;
 use tokio::io::AsyncWrite;
+use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::limits::{ESSENTIAL_FRAMES, IDLE_QUEUE_PLACES, WRITE_SLICES};
 use crate::metrics;
@@ -250,9 +251,14 @@ impl Outbound {
         metrics::dropped(Class::Reliable, reliable);
     }
 
+    /// Whether [`Outbound::take_drained`] has something to say.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.behind && self.bytes <= self.limit / 2
+    }
+
     /// True once after the client took so much of a queue that was behind that half of it is free.
     pub(crate) fn take_drained(&mut self) -> bool {
-        let drained = self.behind && self.bytes <= self.limit / 2;
+        let drained = self.is_drained();
         if drained {
             self.behind = false;
         }
@@ -342,6 +348,32 @@ impl Batch {
         stream: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        let mut blocked = false;
+        let written = self.write_by(|slices| match stream.poll_write_vectored(cx, slices) {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                blocked = true;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        });
+        match blocked {
+            true => Poll::Pending,
+            false => Poll::Ready(written),
+        }
+    }
+
+    /// The same without waiting for the kernel: `WouldBlock` if it takes nothing.
+    pub(crate) fn write(&mut self, stream: &OwnedWriteHalf) -> io::Result<usize> {
+        self.write_by(|slices| match slices {
+            [one] => stream.try_write(one),
+            many => stream.try_write_vectored(many),
+        })
+    }
+
+    fn write_by(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         let mut count = 0;
         for (slice, item) in slices.iter_mut().zip(&self.items) {
@@ -349,15 +381,14 @@ impl Batch {
             count += 1;
         }
         if count == 0 {
-            return Poll::Ready(Ok(0));
+            return Ok(0);
         }
-        let written = match stream.poll_write_vectored(cx, &slices[..count]) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(written)) => written,
-            other => return other,
-        };
+        let written = write(&slices[..count])?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
         self.advance(written);
-        Poll::Ready(Ok(written))
+        Ok(written)
     }
 
     fn advance(&mut self, written: usize) {

@@ -17,6 +17,7 @@ use tracing::{debug, error};
 use crate::answer::{self, Body, PollBody};
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::flush::Flusher;
 use crate::forward::{Fleet, Forwarder, Stray, TICKET};
 use crate::handler::{DisconnectReason, Handler, Handshake, Refusal};
 use crate::heartbeat::Heartbeat;
@@ -46,6 +47,7 @@ struct Inner<P> {
     config: Arc<Config>,
     protocol: Arc<P>,
     sessions: Arc<Sessions>,
+    flusher: Arc<Flusher>,
     tasks: TaskTracker,
     /// For what belongs to other nodes, if there are any.
     forwarder: Option<Forwarder>,
@@ -93,7 +95,7 @@ impl<H: Handler> Server<SocketIo<H>> {
 }
 
 impl<P: Protocol> Server<P> {
-    /// A server for another protocol than Socket.IO.
+    /// A server for another protocol than Socket.IO. To be made inside a tokio runtime.
     pub fn with_protocol(config: Arc<Config>, protocol: Arc<P>) -> Server<P> {
         Server::build(config, protocol, None)
     }
@@ -108,6 +110,7 @@ impl<P: Protocol> Server<P> {
                 config,
                 protocol,
                 sessions,
+                flusher: Flusher::start(),
                 tasks,
                 forwarder,
             }),
@@ -441,7 +444,8 @@ impl<P: Protocol> Inner<P> {
             .ok()?;
         let base64 = query::get(&handshake.query, "b64").is_some_and(|b64| b64 != "0");
         let expires = heartbeat.expires(&self.config);
-        let session = Session::new(id, Arc::clone(&self.config), transport, base64, expires);
+        let config = Arc::clone(&self.config);
+        let session = Session::new(id, config, transport, base64, expires, &self.flusher);
         Some((Arc::new(session), heartbeat, open))
     }
 

@@ -3,9 +3,12 @@
 //!
 //! The state that several of them touch is under one lock, which is never held across an await or a
 //! system call. What has to be done in order is left to the session's task, the driver, which
-//! is woken once however much is asked of it.
+//! is woken once however much is asked of it. What is queued for a WebSocket is left to the
+//! session's lane (`flush`), which writes for many sessions in one go; the driver hears of it only
+//! if the kernel takes no more, and waits until it does.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -13,6 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use syncchat_protocol::Frame;
 use syncchat_protocol::websocket::{self, Opcode};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     self as tungstenite,
@@ -20,8 +24,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use crate::config::Config;
+use crate::flush::{Flusher, Lane};
 use crate::handler::DisconnectReason;
 use crate::id::Sid;
+use crate::limits::WRITES_PER_TURN;
 use crate::outbound::{Batch, Outbound, Push};
 use crate::polling::{Polling, Post};
 #[cfg(doc)]
@@ -35,6 +41,7 @@ pub struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) origin: Transport,
     base64: bool,
+    lane: Lane,
     shared: Mutex<Shared>,
 }
 
@@ -64,7 +71,19 @@ pub(crate) struct Shared {
     driver: Option<Waker>,
     /// The task knows already that there is something to do.
     woken: bool,
+    /// Something changed within the task's turn: it is to look once more.
+    again: bool,
     sweep: Option<Sweep>,
+    /// Once the session has a WebSocket, until that is closed.
+    writer: Option<Arc<OwnedWriteHalf>>,
+    /// The lane knows already that something waits.
+    listed: bool,
+    /// The kernel takes no more: the task says when it does.
+    blocked: bool,
+    /// Since when it has taken nothing of what waits.
+    blocked_since: Option<Instant>,
+    /// The connection cannot be written to any more.
+    broken: bool,
 }
 
 /// What a connection is asked to look after.
@@ -111,6 +130,10 @@ pub(crate) struct Turn {
     pub(crate) sweep: Option<Sweep>,
     pub(crate) post: Option<Post>,
     pub(crate) handover: Option<Stream>,
+    /// The kernel took no more of what waits.
+    pub(crate) blocked: bool,
+    /// Nothing can be written any more.
+    pub(crate) broken: bool,
 }
 
 /// What the end of a turn found.
@@ -119,6 +142,8 @@ pub(crate) struct Settled {
     pub(crate) again: bool,
     /// Bytes that wait.
     pub(crate) bytes: usize,
+    /// Since when the kernel has taken none of them.
+    pub(crate) blocked_since: Option<Instant>,
     /// The outbound queue was behind and has room again.
     pub(crate) drained: bool,
     pub(crate) end: Option<End>,
@@ -131,6 +156,7 @@ impl Session {
         transport: Transport,
         base64: bool,
         expires: Instant,
+        flusher: &Arc<Flusher>,
     ) -> Session {
         let mut out = Outbound::new(config.outbound_limit);
         if base64 && transport == Transport::WebSocket {
@@ -145,6 +171,7 @@ impl Session {
             config,
             origin: transport,
             base64,
+            lane: Flusher::lane(flusher),
             shared: Mutex::new(Shared {
                 out,
                 transport,
@@ -152,24 +179,35 @@ impl Session {
                 end: None,
                 driver: None,
                 woken: false,
+                again: false,
                 sweep: None,
+                writer: None,
+                listed: false,
+                blocked: false,
+                blocked_since: None,
+                broken: false,
             }),
         }
     }
 
     /// Queues a frame; never waits.
-    pub fn send(&self, frame: &Frame, class: Class) -> Pushed {
+    pub fn send(self: &Arc<Self>, frame: &Frame, class: Class) -> Pushed {
         let mut shared = self.shared.lock();
         if shared.end.is_some() {
             return Pushed::Closed;
         }
         let push = shared.out.push(frame, class);
+        let mut is_new = false;
         match push {
-            Push::Queued => shared.announce(),
+            Push::Queued => is_new = shared.announce(),
             // The task has to find out when the client has caught up.
             Push::Behind => shared.wake(),
             Push::Dropped => {}
             Push::Overflow => shared.end(DisconnectReason::SlowConsumer, Farewell::Abort),
+        }
+        drop(shared);
+        if is_new {
+            self.enlist();
         }
         push.into()
     }
@@ -225,7 +263,7 @@ impl Session {
     }
 
     /// Queues a message of a WebSocket without Engine.IO ([`Framing::WebSocket`]).
-    pub fn send_message(&self, opcode: Opcode, data: &[u8]) {
+    pub fn send_message(self: &Arc<Self>, opcode: Opcode, data: &[u8]) {
         let opcode = match opcode {
             Opcode::Text => Data::Text,
             Opcode::Binary => Data::Binary,
@@ -239,10 +277,74 @@ impl Session {
     }
 
     /// Answers a control frame of WebSocket by another.
-    pub(crate) fn send_raw(&self, bytes: Bytes) {
+    pub(crate) fn send_raw(self: &Arc<Self>, bytes: Bytes) {
         let mut shared = self.shared.lock();
-        if shared.end.is_none() && shared.out.push_raw(bytes) == Push::Overflow {
-            shared.end(DisconnectReason::SlowConsumer, Farewell::Abort);
+        if shared.end.is_some() {
+            return;
+        }
+        if shared.out.push_raw(bytes) == Push::Overflow {
+            return shared.end(DisconnectReason::SlowConsumer, Farewell::Abort);
+        }
+        let is_new = shared.announce();
+        drop(shared);
+        if is_new {
+            self.enlist();
+        }
+    }
+
+    /// Has the lane write what waits.
+    pub(crate) fn enlist(self: &Arc<Self>) {
+        self.lane.enlist(Arc::clone(self));
+    }
+
+    /// Writes what waits, or as much as the kernel takes. For the session's lane only.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        self.shared.lock().listed = false;
+        for _ in 0..WRITES_PER_TURN {
+            let Some((mut batch, writer)) = self.begin_write() else {
+                return;
+            };
+            let written = batch.write(&writer);
+            self.finish_write(batch, written.map(|_| ()));
+        }
+        // Others get their turn.
+        if self.shared.lock().wants_flush() {
+            self.enlist();
+        }
+    }
+
+    /// What is to be written to the WebSocket.
+    fn begin_write(&self) -> Option<(Batch, Arc<OwnedWriteHalf>)> {
+        let mut shared = self.shared.lock();
+        if !shared.is_writable() {
+            return None;
+        }
+        let writer = Arc::clone(shared.writer.as_ref()?);
+        Some((shared.out.begin()?, writer))
+    }
+
+    fn finish_write(&self, batch: Batch, written: io::Result<()>) {
+        let mut shared = self.shared.lock();
+        let was_choked = shared.out.is_choked();
+        shared.out.finish(batch);
+        match written {
+            Ok(()) => shared.blocked_since = None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                shared.blocked = true;
+                shared.blocked_since.get_or_insert_with(Instant::now);
+            }
+            Err(_) => {
+                shared.broken = true;
+                shared.end(DisconnectReason::TransportClose, Farewell::Abort);
+            }
+        }
+        if shared.writer.is_none() {
+            // It was closed meanwhile: nobody takes what is left.
+            shared.out.forget();
+        }
+        let has_room = was_choked && !shared.out.is_choked();
+        if has_room || shared.blocked || shared.end.is_some() || shared.out.is_drained() {
+            shared.wake();
         }
     }
 
@@ -261,6 +363,8 @@ impl Session {
         }
         let mut turn = Turn {
             sweep: shared.sweep.take(),
+            blocked: shared.blocked,
+            broken: shared.broken,
             ..Turn::default()
         };
         let base64 = self.base64;
@@ -274,46 +378,46 @@ impl Session {
         turn
     }
 
-    /// Ends a turn. `is_blocked`: the kernel takes no more for now.
-    pub(crate) fn settle(&self, is_blocked: bool) -> Settled {
+    /// Ends a turn.
+    pub(crate) fn settle(self: &Arc<Self>) -> Settled {
         let mut shared = self.shared.lock();
-        let is_held = shared
-            .polling
-            .as_ref()
-            .is_some_and(|polling| polling.holds_packets());
-        let is_writable = shared.transport == Transport::WebSocket && !is_blocked && !is_held;
-        let again = shared.sweep.is_some()
-            || (is_writable && !shared.out.is_empty())
+        let again = std::mem::take(&mut shared.again)
+            || shared.sweep.is_some()
             || shared
                 .polling
                 .as_ref()
                 .is_some_and(|polling| polling.is_ready());
         shared.woken = again;
         shared.forget_polling();
-        Settled {
+        let settled = Settled {
             again,
             bytes: shared.out.bytes(),
+            blocked_since: shared.blocked_since,
             drained: shared.end.is_none() && shared.out.take_drained(),
             end: shared.end.clone(),
+        };
+        // What could not be written before: there was no WebSocket yet, or it was full.
+        let is_new = shared.wants_flush();
+        drop(shared);
+        if is_new {
+            self.enlist();
         }
+        settled
     }
 
-    /// What is to be written to the WebSocket.
-    pub(crate) fn begin_write(&self) -> Option<Batch> {
-        let mut shared = self.shared.lock();
-        // What a poll has taken goes before.
-        if shared
-            .polling
-            .as_ref()
-            .is_some_and(|polling| polling.holds_packets())
-        {
-            return None;
-        }
-        shared.out.begin()
+    /// From now on the lane writes here.
+    pub(crate) fn set_writer(&self, writer: OwnedWriteHalf) {
+        self.shared.lock().writer = Some(Arc::new(writer));
     }
 
-    pub(crate) fn finish_write(&self, batch: Batch) {
-        self.shared.lock().out.finish(batch);
+    /// Shuts our side of the connection, once nothing waits.
+    pub(crate) fn shut(&self) {
+        self.shared.lock().writer = None;
+    }
+
+    /// The kernel takes more.
+    pub(crate) fn unblock(&self) {
+        self.shared.lock().blocked = false;
     }
 
     /// Appends the close frame, whatever waits.
@@ -340,28 +444,44 @@ impl Session {
             shared.out.forget();
         }
         shared.driver = None;
+        shared.writer = None;
     }
 }
 
 impl Shared {
-    /// Something was queued.
-    fn announce(&mut self) {
-        match self.transport {
-            Transport::WebSocket => self.wake(),
-            Transport::Polling => {
-                if let Some(polling) = &mut self.polling {
-                    polling.release_to_take();
-                }
+    /// Something was queued. True if the lane is to be told.
+    fn announce(&mut self) -> bool {
+        if self.transport == Transport::Polling {
+            if let Some(polling) = &mut self.polling {
+                polling.release_to_take();
             }
+            return false;
         }
+        self.wants_flush()
     }
 
+    /// Whether the lane has something to do that it does not know of; from now on it does.
+    fn wants_flush(&mut self) -> bool {
+        let wants = !self.listed && self.is_writable() && !self.out.is_empty();
+        self.listed |= wants;
+        wants
+    }
+
+    /// Whether there is a WebSocket that takes what waits. What a poll has taken goes before.
+    fn is_writable(&self) -> bool {
+        let is_held = self.polling.as_ref().is_some_and(|p| p.holds_packets());
+        self.writer.is_some() && !self.blocked && !self.broken && !is_held
+    }
+
+    /// Has the task take its turn, or another one if it is just having one.
     pub(crate) fn wake(&mut self) {
-        if !self.woken {
-            self.woken = true;
-            if let Some(driver) = &self.driver {
-                driver.wake_by_ref();
-            }
+        if self.woken {
+            self.again = true;
+            return;
+        }
+        self.woken = true;
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
         }
     }
 

@@ -411,7 +411,7 @@ impl<H: Handler> SocketIo<H> {
     }
 }
 
-fn acknowledge<H: Handler>(session: &Session, socket: &Socket<H>, id: u64, ack: &AckArgs) {
+fn acknowledge<H: Handler>(session: &Arc<Session>, socket: &Socket<H>, id: u64, ack: &AckArgs) {
     match Frame::ack(socket.namespace(), id, &ack.args, &ack.attachments) {
         Ok(frame) if socket.is_joined() => {
             let _ = session.send(&frame, Class::Essential);

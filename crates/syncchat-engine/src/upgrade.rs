@@ -232,8 +232,11 @@ fn judge(message: Message<'_>, session: &Session, out: &mut Outbound) -> Option<
 
 /// Writes what waits; false if the connection is broken.
 fn write(stream: &mut Stream, out: &mut Outbound, cx: &mut Context<'_>) -> Poll<bool> {
+    let Some(mut writer) = stream.writer() else {
+        return Poll::Ready(false);
+    };
     while let Some(mut batch) = out.begin() {
-        let written = batch.poll_write(stream.writer(), cx);
+        let written = batch.poll_write(writer.as_mut(), cx);
         out.finish(batch);
         match written {
             Poll::Ready(Ok(_)) => {}

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -23,7 +23,8 @@ const DISCARD_BYTES: usize = 4096;
 /// An opened WebSocket. It has no buffer for reading: those belong to the threads.
 pub(crate) struct Stream {
     read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    /// Unless somebody else writes.
+    write: Option<OwnedWriteHalf>,
     reader: Reader,
 }
 
@@ -57,7 +58,7 @@ impl Stream {
         let (read, write) = stream.into_split();
         Stream {
             read,
-            write,
+            write: Some(write),
             reader: Reader::with_rest(rest),
         }
     }
@@ -112,11 +113,10 @@ impl Stream {
         Poll::Ready(Ok(read))
     }
 
-    /// Ends our side, then reads and forgets until the client has ended its own.
+    /// Ends our side, then reads and forgets until the client has ended its own. Whoever took the
+    /// writer has dropped it.
     pub(crate) fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(Pin::new(&mut self.write).poll_shutdown(cx)).is_err() {
-            return Poll::Ready(());
-        }
+        self.write = None;
         let mut buffer = [0; DISCARD_BYTES];
         loop {
             let mut into = ReadBuf::new(&mut buffer);
@@ -127,8 +127,20 @@ impl Stream {
         }
     }
 
-    pub(crate) fn writer(&mut self) -> Pin<&mut OwnedWriteHalf> {
-        Pin::new(&mut self.write)
+    /// What to write to; `None` once somebody else does.
+    pub(crate) fn writer(&mut self) -> Option<Pin<&mut OwnedWriteHalf>> {
+        self.write.as_mut().map(Pin::new)
+    }
+
+    /// For somebody else who writes. Dropping it shuts our side.
+    pub(crate) fn take_writer(&mut self) -> Option<OwnedWriteHalf> {
+        self.write.take()
+    }
+
+    /// Waits until the kernel takes more, after a write to what [`Stream::take_writer`] gave was
+    /// told that it does not.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.read.as_ref().poll_write_ready(cx)
     }
 }
 
