@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
 
-use crate::limits::{FLUSHES_PER_TURN, LANES_MAX};
+use crate::limits::{FLUSHES_PER_TURN, GATHERED_BYTES_MAX, LANES_MAX};
 use crate::session::Session;
 
 /// The lanes of one server. Its sessions keep it.
@@ -91,12 +91,13 @@ impl fmt::Debug for Lane {
 impl Waiting {
     async fn write(&self) {
         let mut taken = Vec::new();
+        let mut scratch = vec![0; GATHERED_BYTES_MAX];
         loop {
             self.filled.notified().await;
             yield_now().await;
             std::mem::swap(&mut *self.sessions.lock(), &mut taken);
             for (count, session) in (1..).zip(taken.drain(..)) {
-                session.flush();
+                session.flush(&mut scratch);
                 if count % FLUSHES_PER_TURN == 0 {
                     yield_now().await;
                 }

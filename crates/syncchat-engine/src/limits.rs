@@ -24,6 +24,10 @@ pub const LANES_MAX: usize = 64;
 /// work.
 pub const FLUSHES_PER_TURN: usize = 256;
 
+/// Bytes of frames that are copied into one buffer to be written at once, one buffer for each of
+/// these tasks. More go out as a list.
+pub const GATHERED_BYTES_MAX: usize = 8 * 1024;
+
 /// Essential frames that may wait for a client whatever their size: more than it can have asked for
 /// at once ([`Config::events_at_once`](crate::Config)), as each of its requests has one answer. With
 /// more of them, and more than the limit's bytes, it is closed.

@@ -363,10 +363,20 @@ impl Batch {
     }
 
     /// The same without waiting for the kernel: `WouldBlock` if it takes nothing.
-    pub(crate) fn write(&mut self, stream: &OwnedWriteHalf) -> io::Result<usize> {
+    ///
+    /// Few small frames are put together in `scratch`, up to its size: to copy them costs less than
+    /// the kernel takes for a list of them.
+    pub(crate) fn write(
+        &mut self,
+        stream: &OwnedWriteHalf,
+        scratch: &mut [u8],
+    ) -> io::Result<usize> {
         self.write_by(|slices| match slices {
             [one] => stream.try_write(one),
-            many => stream.try_write_vectored(many),
+            many => match gather(many, scratch) {
+                Some(together) => stream.try_write(together),
+                None => stream.try_write_vectored(many),
+            },
         })
     }
 
@@ -408,6 +418,18 @@ impl Batch {
             self.items.pop_front();
         }
     }
+}
+
+/// All of these one behind the other, if they have room there.
+fn gather<'a>(slices: &[IoSlice<'_>], scratch: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut size = 0;
+    for slice in slices {
+        scratch
+            .get_mut(size..size + slice.len())?
+            .copy_from_slice(slice);
+        size += slice.len();
+    }
+    Some(&scratch[..size])
 }
 
 impl Item {
@@ -526,6 +548,13 @@ mod tests {
             out.queue.capacity() <= IDLE_QUEUE_PLACES,
             "an idle queue is small"
         );
+    }
+
+    #[test]
+    fn frames_are_gathered_as_far_as_there_is_room() {
+        let slices = [IoSlice::new(b"abc"), IoSlice::new(b"de")];
+        assert_eq!(gather(&slices, &mut [0; 5]), Some(&b"abcde"[..]));
+        assert_eq!(gather(&slices, &mut [0; 4]), None);
     }
 
     #[test]

@@ -298,13 +298,13 @@ impl Session {
     }
 
     /// Writes what waits, or as much as the kernel takes. For the session's lane only.
-    pub(crate) fn flush(self: &Arc<Self>) {
+    pub(crate) fn flush(self: &Arc<Self>, scratch: &mut [u8]) {
         self.shared.lock().listed = false;
         for _ in 0..WRITES_PER_TURN {
             let Some((mut batch, writer)) = self.begin_write() else {
                 return;
             };
-            let written = batch.write(&writer);
+            let written = batch.write(&writer, scratch);
             self.finish_write(batch, written.map(|_| ()));
         }
         // Others get their turn.

@@ -7,7 +7,8 @@
 //!             └── duplicate: the rest without the resend ──────────────┘
 //! ```
 //!
-//! Nothing waits for a timer: while a write is under way the next one gathers. Whoever asked may
+//! Nothing waits for a timer: a write takes with it what tasks that are ready have to send, and while
+//! it is under way the next one gathers. Whoever asked may
 //! have gone meanwhile; what was accepted is committed and announced all the same.
 //!
 //! Where other nodes write too, a conversation has a write of its own, and goes behind what they
@@ -177,6 +178,8 @@ impl Committer {
             lane,
         };
         tokio::spawn(async move {
+            // Whoever is about to send at this moment does so first, and shares the write.
+            tokio::task::yield_now().await;
             while let Some(turns) = enlisted.next() {
                 enlisted.committer.write(turns, lane).await;
             }
