@@ -43,10 +43,7 @@ impl Frame {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         );
-        let Some((Opcode::Text, text)) = self.messages().next() else {
-            return self.clone();
-        };
-        let Some(open) = text.strip_suffix(b"]") else {
+        let Some(open) = self.only_text().and_then(|text| text.strip_suffix(b"]")) else {
             return self.clone();
         };
         let size = open.len() + offset.len() + 4;
@@ -59,6 +56,19 @@ impl Frame {
         Frame {
             wire: Bytes::from(wire),
         }
+    }
+
+    /// The payload, if it is one text message and nothing else.
+    fn only_text(&self) -> Option<&[u8]> {
+        let start = match self.wire.get(1)? {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        let text = self.wire.get(start..)?;
+        let header = websocket::header(Opcode::Text, text.len());
+        let header = &header[HEADER_BYTES_MAX - websocket::header_size(text.len())..];
+        (self.wire.get(..start) == Some(header)).then_some(text)
     }
 
     /// The answer to a client's event.

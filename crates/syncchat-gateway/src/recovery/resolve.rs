@@ -185,7 +185,7 @@ pub(crate) fn goes_on(
             None => continue,
         };
         let at = place.updated_at;
-        recent.push(Recent { room, seq, at });
+        recent.push(Recent::new(room, seq, at));
     }
     ((offset.watermark, offset.sum, rooms), recent)
 }

@@ -22,10 +22,23 @@ pub(crate) struct Track {
 /// A conversation whose place is told by itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Recent {
-    pub(crate) room: ConversationId,
-    pub(crate) seq: Seq,
+    room: ConversationId,
+    seq: Seq,
     /// When that message was written, or a later moment.
-    pub(crate) at: Timestamp,
+    at: Timestamp,
+    /// [`room_mark`] of it, which is written with each message.
+    mark: u32,
+}
+
+impl Recent {
+    pub(crate) fn new(room: ConversationId, seq: Seq, at: Timestamp) -> Recent {
+        Recent {
+            room,
+            seq,
+            at,
+            mark: room_mark(room),
+        }
+    }
 }
 
 /// A message that is to be queued.
@@ -73,11 +86,12 @@ impl Track {
             recent: Vec::new(),
         };
         for place in memberships {
-            track.count(place.conversation, place.last_seq);
+            let recent = Recent::new(place.conversation, place.last_seq, place.updated_at);
+            track.count(recent);
             if now.since(place.updated_at) > RECENT_QUIET {
                 track.watermark = track.watermark.max(place.updated_at);
             } else {
-                track.push(place.conversation, place.last_seq, place.updated_at);
+                track.push(recent);
             }
         }
         track
@@ -103,8 +117,9 @@ impl Track {
     /// A conversation was made with this person in it; it has no messages.
     pub(crate) fn is_new(&mut self, room: ConversationId, at: Timestamp) {
         if self.find(room).is_none() {
-            self.count(room, 0);
-            self.push(room, 0, at);
+            let recent = Recent::new(room, 0, at);
+            self.count(recent);
+            self.push(recent);
         }
     }
 
@@ -118,28 +133,35 @@ impl Track {
             turn,
         } = step;
         let (sum, rooms) = (self.sum, self.rooms);
-        let known = self.find(room);
-        match (known, turn) {
-            (Some(index), _) => self.discount(room, self.recent[index].seq),
-            (None, Turn::Added) => {}
-            (None, _) => self.discount(room, seq - 1),
-        }
-        let recent = if turn == Turn::Removed {
-            match known {
-                Some(index) => Change::Taken(index, self.recent.swap_remove(index)),
-                None => Change::None,
+        let recent = match (self.find(room), turn) {
+            (Some(index), Turn::Removed) => {
+                let gone = self.recent.swap_remove(index);
+                self.discount(gone);
+                Change::Taken(index, gone)
             }
-        } else {
-            self.count(room, seq);
-            let recent = Recent { room, seq, at };
-            match known {
-                Some(index) => {
-                    Change::Put(index, std::mem::replace(&mut self.recent[index], recent))
+            (None, Turn::Removed) => {
+                self.discount(Recent::new(room, seq - 1, at));
+                Change::None
+            }
+            (Some(index), Turn::Said | Turn::Added) => {
+                let before = self.recent[index];
+                self.discount(before);
+                let now = Recent { seq, at, ..before };
+                self.count(now);
+                self.recent[index] = now;
+                Change::Put(index, before)
+            }
+            (None, Turn::Said | Turn::Added) => {
+                let now = Recent::new(room, seq, at);
+                if turn == Turn::Said {
+                    self.discount(Recent {
+                        seq: seq - 1,
+                        ..now
+                    });
                 }
-                None => {
-                    self.recent.push(recent);
-                    Change::Pushed
-                }
+                self.count(now);
+                self.recent.push(now);
+                Change::Pushed
             }
         };
         Undo { sum, rooms, recent }
@@ -181,7 +203,7 @@ impl Track {
 
     /// Writes the offset of all that has been queued.
     pub(crate) fn offset<'a>(&self, scratch: &'a mut Scratch) -> &'a str {
-        let recent = self.recent.iter().map(|r| (room_mark(r.room), r.seq));
+        let recent = self.recent.iter().map(|recent| (recent.mark, recent.seq));
         scratch.write(&self.seal, (self.watermark, self.sum, self.rooms), recent)
     }
 
@@ -189,8 +211,8 @@ impl Track {
         self.recent.iter().position(|recent| recent.room == room)
     }
 
-    fn push(&mut self, room: ConversationId, seq: Seq, at: Timestamp) {
-        self.recent.push(Recent { room, seq, at });
+    fn push(&mut self, recent: Recent) {
+        self.recent.push(recent);
         self.bound();
     }
 
@@ -207,13 +229,13 @@ impl Track {
         }
     }
 
-    fn count(&mut self, room: ConversationId, seq: Seq) {
-        self.sum = self.sum.wrapping_add(seq);
-        self.rooms = self.rooms.wrapping_add(room_mark(room));
+    fn count(&mut self, place: Recent) {
+        self.sum = self.sum.wrapping_add(place.seq);
+        self.rooms = self.rooms.wrapping_add(place.mark);
     }
 
-    fn discount(&mut self, room: ConversationId, seq: Seq) {
-        self.sum = self.sum.wrapping_sub(seq);
-        self.rooms = self.rooms.wrapping_sub(room_mark(room));
+    fn discount(&mut self, place: Recent) {
+        self.sum = self.sum.wrapping_sub(place.seq);
+        self.rooms = self.rooms.wrapping_sub(place.mark);
     }
 }
