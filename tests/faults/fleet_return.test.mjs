@@ -113,6 +113,10 @@ describe('a crowd that returns at once', () => {
         });
         return { said, whole: Date.now() - began };
       });
+      const arrivals = '{what="arrivals"}';
+      const [asked, read] = await Promise.all(
+        ['asked_total', 'total'].map((name) => total(others, `syncchat_store_reads_${name}${arrivals}`)),
+      );
       const recovered = sockets.filter((s) => s.recovered).length;
       const slowest = await Promise.all(others.map(async (node) => {
         const began = Date.now();
@@ -122,7 +126,8 @@ describe('a crowd that returns at once', () => {
       console.log(
         `${CLIENTS} clients of ${ROOMS} rooms: ${recovered} recovered, whole ${result.whole} ms after the kill` +
           ` (the last word was said after ${result.said} ms); pages of the log read: ${pages};` +
-          ` questions to the store: ${JSON.stringify(counts)}; healthz ${slowest} ms`,
+          ` questions to the store: ${JSON.stringify(counts)}; who comes was asked for ${asked} times, in ${read} reads;` +
+          ` healthz ${slowest} ms`,
       );
       console.log(`refills ${await total(others, 'syncchat_refills_total')}, gaps ${await total(others, 'syncchat_backplane_gaps_total')}`);
       await sleep(300);
@@ -130,6 +135,9 @@ describe('a crowd that returns at once', () => {
         assert.deepEqual(socket.received().map(({ seq }) => seq), [1, 2, 3, 4]);
       }
       assert.equal(recovered, CLIENTS);
+      assert.ok(asked >= CLIENTS, `who comes is asked for in turn: ${asked}`);
+      // How many share a read is a matter of how fast they come: a crowd does.
+      if (CLIENTS >= 3_000) assert.ok(2 * read <= asked, `${read} reads for ${asked}`);
       assert.ok(pages <= 2 * ROOMS, `${pages} pages`);
     } finally {
       sockets.forEach((socket) => socket.disconnect());

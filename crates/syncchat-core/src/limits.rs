@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::together::TogetherLimits;
+
 /// Characters of a message's content, after trimming. Longer: `invalid`.
 pub const CONTENT_CHARS_MAX: usize = 4_000;
 /// Bytes of a `clientMsgId`. Longer: `invalid`.
@@ -33,6 +35,19 @@ pub const SYNC_CURSORS_MAX: usize = 10_000;
 /// Messages in one `sync` answer, over all conversations. Conversations that do not fit come with
 /// `more: true`.
 pub const SYNC_MESSAGES_MAX: usize = 1_000;
+/// People whose conversations are read together for `sync`, such reads under way, and people who
+/// wait. More: `unavailable`.
+pub const PLACES_TOGETHER: TogetherLimits = TogetherLimits {
+    batch_max: 64,
+    in_flight_max: 2,
+    waiting_max: 10_000,
+};
+/// The same for pages of logs; each is read once for all who wait for it.
+pub const SYNC_PAGES_TOGETHER: TogetherLimits = TogetherLimits {
+    batch_max: 64,
+    in_flight_max: 4,
+    waiting_max: 50_000,
+};
 /// Readers listed with a message. Further readers are not named; `status` is still right.
 pub const READ_BY_MAX: usize = 100;
 /// Own or deleted messages counted in one unread figure. Beyond it the figure is an upper bound.

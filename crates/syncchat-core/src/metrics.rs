@@ -40,7 +40,7 @@ pub const FILES_SWEPT: &str = "syncchat_files_swept_total";
 pub const FILE_STORAGE_ERRORS: &str = "syncchat_file_storage_errors_total";
 
 /// What was asked of the store by many at once, by what it is: `arrivals`, who comes and where they are
-/// members; `pages`, of logs for `sync`.
+/// members; for `sync`, `places` where people are members, and `pages` of logs.
 pub const READS_ASKED: &str = "syncchat_store_reads_asked_total";
 /// Reads of the store made for them, by what it is.
 pub const READS: &str = "syncchat_store_reads_total";

@@ -10,12 +10,17 @@ use crate::error::Result;
 use crate::limits::{ADDITIONS_MAX, ADDITIONS_READ_MAX};
 use crate::model::{Conversation, ConversationId, Membership, Seq, Timestamp, UserId};
 use crate::pipeline::heads::not_in_it;
-use crate::ports::store::LogRange;
+use crate::ports::store::{LogRange, Store};
+
+/// Every place where each of these is a member now, in the order asked.
+pub(super) async fn of(store: &dyn Store, users: &[UserId]) -> Result<Vec<Vec<Membership>>> {
+    read(store.memberships_of(users)).await
+}
 
 impl Query {
     /// Every place where each of these is a member now, in the order asked.
     pub(crate) async fn memberships_of(&self, users: &[UserId]) -> Result<Vec<Vec<Membership>>> {
-        read(self.store.memberships_of(users)).await
+        of(&*self.store, users).await
     }
 
     /// Every place where the user is a member now.

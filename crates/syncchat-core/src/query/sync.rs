@@ -1,18 +1,20 @@
 //! What a client that was away has missed, in all its conversations at once.
 //!
 //! Costs four or five reads whatever the number of conversations: places, unread counts, messages,
-//! and who has come how far.
+//! and who has come how far. A crowd that asks at once shares all of them but the unread counts: each
+//! page of a log is read once for all who wait for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Query;
+use super::{Query, views};
 use crate::chat::SyncedConversation;
 use crate::command::SyncRequest;
 use crate::deadline::read;
-use crate::error::Result;
-use crate::limits::{PAGE_DEFAULT, SYNC_MESSAGES_MAX};
-use crate::model::{ConversationId, Membership, Message, Seq, UserId};
-use crate::ports::store::LogRange;
+use crate::error::{Error, Result};
+use crate::limits::{PAGE_DEFAULT, READ_TIMEOUT, SYNC_MESSAGES_MAX};
+use crate::model::{ConversationId, Membership, MessageView, Seq, UserId};
+use crate::ports::store::{LogRange, Store};
 
 /// What one conversation has for the client, and how much of it is given now.
 struct Share<'a> {
@@ -32,9 +34,8 @@ impl Query {
     ) -> Result<Vec<SyncedConversation>> {
         let places = self.synced_places(user, &request).await?;
         let shares = shares(&places, &request.cursors);
-        let (unread, lists) =
+        let (unread, views) =
             tokio::try_join!(self.unread(user, &places), self.missed_messages(&shares))?;
-        let views = self.views(lists).await?;
         Ok(shares
             .iter()
             .zip(views)
@@ -58,7 +59,7 @@ impl Query {
     /// Where the user is a member now, of what is asked for; in order of id.
     async fn synced_places(&self, user: UserId, request: &SyncRequest) -> Result<Vec<Membership>> {
         let mut places = if request.all {
-            self.memberships(user).await?
+            in_time(self.places.get(user)).await?
         } else if request.cursors.is_empty() {
             Vec::new()
         } else {
@@ -70,34 +71,53 @@ impl Query {
         Ok(places)
     }
 
-    /// The messages of each share, in one read. Of somebody who was away in between, as far as the
-    /// span in which the first of them lies.
-    async fn missed_messages(&self, shares: &[Share<'_>]) -> Result<Vec<Vec<Message>>> {
-        let ranges: Vec<(ConversationId, LogRange)> = shares
+    /// The messages of each share. Of somebody who was away in between, as far as the span in which
+    /// the first of them lies.
+    async fn missed_messages(&self, shares: &[Share<'_>]) -> Result<Vec<Vec<MessageView>>> {
+        let after: Vec<(ConversationId, Seq)> = shares
             .iter()
             .filter_map(|share| {
                 let (first, _) = share.span?;
-                Some((share.place.conversation, LogRange::After(first - 1)))
+                Some((share.place.conversation, first - 1))
             })
             .collect();
-        let mut lists = if ranges.is_empty() {
-            Vec::new().into_iter()
-        } else {
-            let lists = read(self.store.log(&ranges, PAGE_DEFAULT)).await?;
-            lists.into_iter()
-        };
+        let mut pages = in_time(self.pages.get_all(&after)).await?.into_iter();
         Ok(shares
             .iter()
             .map(|share| {
                 let Some((_, last)) = share.span else {
                     return Vec::new();
                 };
-                let list = lists.next().unwrap_or_default().into_iter();
-                list.take_while(|m| last.is_none_or(|last| m.seq <= last))
+                let page = pages.next().unwrap_or_default();
+                page.iter()
+                    .take_while(|view| last.is_none_or(|last| view.message.seq <= last))
                     .take(share.given)
+                    .cloned()
                     .collect()
             })
             .collect())
+    }
+}
+
+/// What follows each of these places, as it is shown; in the order asked.
+pub(super) async fn pages(
+    store: &dyn Store,
+    after: &[(ConversationId, Seq)],
+) -> Result<Vec<Arc<Vec<MessageView>>>> {
+    let ranges: Vec<(ConversationId, LogRange)> = after
+        .iter()
+        .map(|&(conversation, seq)| (conversation, LogRange::After(seq)))
+        .collect();
+    let lists = read(store.log(&ranges, PAGE_DEFAULT)).await?;
+    let views = views::of(store, lists).await?;
+    Ok(views.into_iter().map(Arc::new).collect())
+}
+
+/// Reads that others are waiting for as well have a turn of their own before them.
+async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(2 * READ_TIMEOUT, read).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::unavailable("too many wait for the store")),
     }
 }
 

@@ -8,32 +8,40 @@ use crate::deadline::read;
 use crate::error::Result;
 use crate::limits::READ_BY_MAX;
 use crate::model::{ConversationId, Message, MessageStatus, MessageView, Seq};
-use crate::ports::store::Audience;
+use crate::ports::store::{Audience, Store};
 
 impl Query {
-    /// Shows lists of messages, each of one conversation and rising in `seq`. One call to the store,
-    /// whatever their number.
+    /// See [`of`].
     pub(super) async fn views(&self, lists: Vec<Vec<Message>>) -> Result<Vec<Vec<MessageView>>> {
-        let first = |list: &Vec<Message>| list.first().map(|m| (m.conversation, m.seq));
-        let wanted: Vec<(ConversationId, Seq)> = lists.iter().filter_map(first).collect();
-        let audiences: HashMap<ConversationId, Audience> = if wanted.is_empty() {
-            HashMap::new()
-        } else {
-            // One more than is shown, for the sender of a message is not among its readers.
-            let answers = read(self.store.audiences(&wanted, READ_BY_MAX + 1)).await?;
-            let ids = wanted.into_iter().map(|(id, _)| id);
-            ids.zip(answers).collect()
-        };
-        let nobody = Audience::default();
-        Ok(lists
-            .into_iter()
-            .map(|list| {
-                let audience = list.first().and_then(|m| audiences.get(&m.conversation));
-                let audience = audience.unwrap_or(&nobody);
-                list.into_iter().map(|m| view(m, audience)).collect()
-            })
-            .collect())
+        of(&*self.store, lists).await
     }
+}
+
+/// Shows lists of messages, each of one conversation and rising in `seq`. One call to the store,
+/// whatever their number.
+pub(super) async fn of(
+    store: &dyn Store,
+    lists: Vec<Vec<Message>>,
+) -> Result<Vec<Vec<MessageView>>> {
+    let first = |list: &Vec<Message>| list.first().map(|m| (m.conversation, m.seq));
+    let wanted: Vec<(ConversationId, Seq)> = lists.iter().filter_map(first).collect();
+    let audiences: HashMap<ConversationId, Audience> = if wanted.is_empty() {
+        HashMap::new()
+    } else {
+        // One more than is shown, for the sender of a message is not among its readers.
+        let answers = read(store.audiences(&wanted, READ_BY_MAX + 1)).await?;
+        let ids = wanted.into_iter().map(|(id, _)| id);
+        ids.zip(answers).collect()
+    };
+    let nobody = Audience::default();
+    Ok(lists
+        .into_iter()
+        .map(|list| {
+            let audience = list.first().and_then(|m| audiences.get(&m.conversation));
+            let audience = audience.unwrap_or(&nobody);
+            list.into_iter().map(|m| view(m, audience)).collect()
+        })
+        .collect())
 }
 
 fn view(message: Message, audience: &Audience) -> MessageView {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::chat::Page;
@@ -223,6 +224,28 @@ async fn sync_is_bounded_and_its_cost_does_not_grow_with_the_conversations() {
     }
     assert!(cursors.values().all(|seq| *seq == PAGE_DEFAULT as u64 + 1));
     assert!(rounds <= 4, "{rounds} rounds");
+}
+
+/// But for the unread counts, which are each one's own.
+#[tokio::test]
+async fn a_crowd_that_syncs_at_once_shares_its_reads() {
+    const CROWD: usize = 30;
+    let world = World::new(CROWD as u8);
+    let id = world.group(&world.people.clone()).await;
+    world.say_many(world.people[0], id, 3).await;
+    let before = world.store.calls();
+    let mut crowd = tokio::task::JoinSet::new();
+    for &user in &world.people {
+        let chat = Arc::clone(&world.chat);
+        let request = SyncRequest::new(BTreeMap::new(), true).expect("a good request");
+        crowd.spawn(async move { chat.sync(user, request).await.expect("synced") });
+    }
+    for synced in crowd.join_all().await {
+        let seqs = synced[0].messages.iter().map(|view| view.message.seq);
+        assert_eq!((synced[0].id, seqs.collect()), (id, vec![1, 2, 3]));
+    }
+    let calls = world.store.calls() - before;
+    assert!(calls <= CROWD as u64 + 4, "{calls} calls");
 }
 
 #[tokio::test]
