@@ -84,7 +84,7 @@ impl PresenceKeeper {
             let changes = stream::iter(users)
                 .map(|user| self.look(user))
                 .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
-                .filter_map(async |change| change);
+                .filter_map(std::future::ready);
             let changes: Vec<PresenceChange> = changes.collect().await;
             self.changed(&changes, told).await;
             if taken < PRESENCE_ROUND_MAX {
@@ -116,7 +116,7 @@ impl PresenceKeeper {
         let changes = stream::iter(here)
             .map(leave)
             .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
-            .filter_map(async |change| change);
+            .filter_map(std::future::ready);
         let changes: Vec<PresenceChange> = changes.collect().await;
         self.changed(&changes, true).await;
     }
