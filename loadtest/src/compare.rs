@@ -1,7 +1,7 @@
 //! The same scenarios against several servers, in turn, round after round: medians, and ratios of
 //! runs that were made next to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -77,6 +77,22 @@ struct Sample {
     values: BTreeMap<String, f64>,
 }
 
+impl Comparison {
+    /// Reads a comparison; servers of one name would be taken for the same.
+    fn parse(text: &str) -> Result<Comparison, Failure> {
+        let plan: Comparison = toml::from_str(text)?;
+        let mut names = BTreeSet::new();
+        match plan
+            .servers
+            .iter()
+            .find(|server| !names.insert(&server.name))
+        {
+            Some(twice) => Err(format!("two servers are called {:?}", twice.name).into()),
+            None => Ok(plan),
+        }
+    }
+}
+
 /// A process that was started here, with its children; it does not outlive this.
 struct Running {
     child: Child,
@@ -145,8 +161,7 @@ pub(crate) fn compare(
     json: Option<&Path>,
 ) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let plan: Comparison =
-        toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let plan = Comparison::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let folder = file.parent().unwrap_or(Path::new("."));
     let progress = Progress::new(false);
     let mut services = Vec::new();
@@ -213,7 +228,7 @@ fn one(
         processes: 1,
         joining: None,
         sources: Vec::new(),
-        probe: Probe::Pids(vec![running.child.id()]),
+        probes: vec![Probe::Process(running.child.id())],
         cpus: Some(plan.worker_cpus.clone()),
         quiet: true,
     };
@@ -323,7 +338,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare");
         for file in std::fs::read_dir(&folder).unwrap() {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-            let plan: Comparison = toml::from_str(&text).unwrap();
+            let plan = Comparison::parse(&text).unwrap();
             for scenario in &plan.scenarios {
                 Scenario::read(&folder.join(scenario)).unwrap();
             }

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod scenario;
 mod setup;
+mod slope;
 mod target;
 mod usage;
 mod verdict;
@@ -99,15 +100,17 @@ struct RunOptions {
     /// How many of them are waited for.
     #[arg(long, requires = "listen")]
     joining: Option<usize>,
-    /// Addresses to connect from, taken in turn: each allows about 60,000 sockets to one server.
+    /// Addresses to connect from, taken in turn: each has the ports of
+    /// /proc/sys/net/ipv4/ip_local_port_range, 28,000 unless it was widened.
     #[arg(long, value_delimiter = ',')]
     sources: Vec<String>,
-    /// The server's processes, if they run on this host; found by the port if absent.
+    /// The servers' processes, in the order of --url, if they run on this host; found by the port
+    /// if absent.
     #[arg(long, value_delimiter = ',')]
     server_pid: Vec<u32>,
-    /// The server's metrics, if it runs elsewhere: http://HOST:PORT/metrics.
-    #[arg(long)]
-    metrics: Option<String>,
+    /// The servers' metrics, in the same order, if they run elsewhere: http://HOST:PORT/metrics.
+    #[arg(long, value_delimiter = ',')]
+    metrics: Vec<String>,
     /// CPUs for the processes started here, as for taskset.
     #[arg(long)]
     cpus: Option<String>,
@@ -157,10 +160,15 @@ impl RunOptions {
                 false => format!("{host}:80"),
             });
         }
-        let probe = match (&self.metrics, self.server_pid.is_empty()) {
-            (Some(url), _) => Probe::Metrics(url.clone()),
-            (None, false) => Probe::Pids(self.server_pid.clone()),
-            (None, true) => found(&addresses),
+        let probes = match (self.metrics.is_empty(), self.server_pid.is_empty()) {
+            (false, _) => self.metrics.iter().cloned().map(Probe::Metrics).collect(),
+            (true, false) => self
+                .server_pid
+                .iter()
+                .copied()
+                .map(Probe::Process)
+                .collect(),
+            (true, true) => found(&addresses),
         };
         Ok(Settings {
             addresses,
@@ -168,7 +176,7 @@ impl RunOptions {
             processes: self.processes,
             joining: self.listen.clone().zip(self.joining),
             sources: self.sources.clone(),
-            probe,
+            probes,
             cpus: self.cpus.clone(),
             quiet: self.quiet,
         })
@@ -176,16 +184,14 @@ impl RunOptions {
 }
 
 /// The processes of this host that listen at these addresses.
-fn found(addresses: &[String]) -> Probe {
+fn found(addresses: &[String]) -> Vec<Probe> {
     let local = |address: &&String| address.starts_with("127.") || address.starts_with("localhost");
     let ports = addresses.iter().filter(local);
     let ports = ports.filter_map(|address| address.rsplit(':').next()?.parse().ok());
-    let pids: Vec<u32> = ports.filter_map(usage::listener).collect();
-    if pids.is_empty() {
-        Probe::None
-    } else {
-        Probe::Pids(pids)
-    }
+    ports
+        .filter_map(usage::listener)
+        .map(Probe::Process)
+        .collect()
 }
 
 fn main() -> Result<ExitCode, Failure> {

@@ -140,6 +140,8 @@ impl Counts {
 pub(crate) struct Sums {
     /// Counts.
     pub(crate) counts: Counts,
+    /// Of the deliveries, those of each server, by its place in the plan.
+    pub(crate) delivered_by: Vec<u64>,
     /// From when a message was due to its arrival at another socket.
     pub(crate) delivery: Latency,
     /// From when it was due to its acknowledgement.
@@ -153,9 +155,25 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    /// Counts a delivery by this server.
+    pub(crate) fn delivered(&mut self, server: usize) {
+        self.counts.delivered += 1;
+        self.by(server, 1);
+    }
+
+    fn by(&mut self, server: usize, count: u64) {
+        if self.delivered_by.len() <= server {
+            self.delivered_by.resize(server + 1, 0);
+        }
+        self.delivered_by[server] += count;
+    }
+
     /// Adds all of another.
     pub(crate) fn merge(&mut self, other: &Sums) {
         self.counts.merge(&other.counts);
+        for (server, count) in other.delivered_by.iter().enumerate() {
+            self.by(server, *count);
+        }
         self.delivery.merge(&other.delivery);
         self.ack.merge(&other.ack);
         self.connect.merge(&other.connect);
@@ -166,6 +184,7 @@ impl Sums {
     /// Empties it, and keeps its memory.
     pub(crate) fn reset(&mut self) {
         self.counts = Counts::default();
+        self.delivered_by.fill(0);
         let all = [
             &mut self.delivery,
             &mut self.ack,
@@ -193,6 +212,18 @@ mod tests {
             assert_eq!(back.ms(quantile), latency.ms(quantile));
         }
         assert_eq!(back.pairs(), latency.pairs());
+    }
+
+    #[test]
+    fn deliveries_are_added_server_by_server() {
+        let (mut a, mut b) = (Sums::default(), Sums::default());
+        a.delivered(0);
+        (0..3).for_each(|_| b.delivered(2));
+        a.merge(&b);
+        assert_eq!(a.delivered_by, [1, 0, 3]);
+        assert_eq!(a.counts.delivered, 4);
+        a.reset();
+        assert_eq!(a.delivered_by, [0, 0, 0]);
     }
 
     #[test]

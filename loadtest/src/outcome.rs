@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::control::Tick;
 use crate::measure::{Latency, Sums};
 use crate::scenario::Scenario;
-use crate::usage::Usage;
+use crate::slope::Slope;
+use crate::usage::{Usage, sum};
 use crate::verdict::{Judged, judge};
 
 /// A worker that is busier than this is not to be trusted.
@@ -60,10 +61,10 @@ pub(crate) struct Turns {
     pub(crate) opened: Option<Usage>,
     /// After a moment of quiet.
     pub(crate) settled: Option<Usage>,
-    /// When what counts began.
-    pub(crate) window_began: Option<Usage>,
+    /// When what counts began, node by node.
+    pub(crate) window_began: Vec<Option<Usage>>,
     /// When it ended.
-    pub(crate) window_ended: Option<Usage>,
+    pub(crate) window_ended: Vec<Option<Usage>>,
     /// At the very end.
     pub(crate) end: Option<Usage>,
 }
@@ -124,12 +125,30 @@ pub(crate) struct Figures {
     pub(crate) kib_per_socket_opened: Option<f64>,
     /// At the end of the load.
     pub(crate) kib_per_socket: Option<f64>,
-    /// Growth of its resident memory during the load, KiB a minute, by least squares.
-    pub(crate) kib_growth_per_minute: Option<f64>,
+    /// Growth of its resident memory during the load, KiB a minute.
+    pub(crate) memory_slope: Option<Slope>,
     /// Server's resident memory at the end of the load, MiB.
     pub(crate) server_mib: Option<f64>,
     /// The busiest worker's share of a core, at its busiest second.
     pub(crate) worker_busiest: f64,
+}
+
+/// What one node of several did while the load was on.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeFigures {
+    /// Where it was reached.
+    pub(crate) address: String,
+    /// Deliveries it made.
+    pub(crate) deliveries: u64,
+    /// Its CPU for each of them, microseconds.
+    pub(crate) cpu_us_per_delivery: Option<f64>,
+    /// Its CPU for each message of the whole run, whoever it was for.
+    pub(crate) cpu_us_per_message: Option<f64>,
+    /// Its share of one core.
+    pub(crate) cores: Option<f64>,
+    /// Its resident memory at the end, MiB.
+    pub(crate) mib: Option<f64>,
 }
 
 /// All that is known of a run.
@@ -142,6 +161,8 @@ pub(crate) struct Outcome {
     pub(crate) target: String,
     /// Processes.
     pub(crate) workers: usize,
+    /// Where the servers were, as the run was told.
+    pub(crate) addresses: Vec<String>,
     /// Sockets.
     pub(crate) sockets: usize,
     /// To make people and rooms.
@@ -156,6 +177,8 @@ pub(crate) struct Outcome {
     pub(crate) counts: crate::measure::Counts,
     /// Figures.
     pub(crate) figures: Figures,
+    /// The same for each server, where there are several.
+    pub(crate) nodes: Vec<NodeFigures>,
     /// Due to arrival.
     pub(crate) delivery_ms: Percentiles,
     /// Due to acknowledgement.
@@ -200,7 +223,9 @@ impl Outcome {
             lost: 0,
             unanswered: 0,
             counts: Default::default(),
+            addresses: Vec::new(),
             figures: Figures::default(),
+            nodes: Vec::new(),
             delivery_ms: Percentiles::default(),
             ack_ms: Percentiles::default(),
             connect_ms: Percentiles::default(),
@@ -265,7 +290,8 @@ impl Outcome {
         let cpu =
             |from: Option<Usage>, to: Option<Usage>| Some(to?.cpu.saturating_sub(from?.cpu) as f64);
         let usage = &self.usage;
-        let spent = cpu(usage.window_began, usage.window_ended);
+        let ended = sum(&usage.window_ended);
+        let spent = cpu(sum(&usage.window_began), ended);
         let grown = |to: Option<Usage>| {
             let bytes = to?.resident.saturating_sub(usage.before?.resident);
             Some(bytes as f64 / 1024.0)
@@ -283,17 +309,49 @@ impl Outcome {
             cpu_us_per_socket_second: per(spent, sockets * self.scenario.run.seconds),
             server_cores: spent.filter(|_| span > 0.0).map(|spent| spent / 1e6 / span),
             kib_per_socket_opened: per(grown(usage.opened), sockets),
-            kib_per_socket: per(grown(usage.window_ended), sockets),
-            kib_growth_per_minute: self.growth(),
-            server_mib: usage
-                .window_ended
-                .map(|usage| usage.resident as f64 / (1 << 20) as f64),
+            kib_per_socket: per(grown(ended), sockets),
+            memory_slope: self.memory_slope(),
+            server_mib: ended.map(mib),
             worker_busiest: in_load.map(|second| second.busiest).fold(0.0, f64::max),
         };
+        self.nodes = self.by_node(window);
     }
 
-    /// Slope of resident memory over the load.
-    fn growth(&self) -> Option<f64> {
+    /// Figures of each server, if there are several and the usage of each is known.
+    fn by_node(&self, window: &Sums) -> Vec<NodeFigures> {
+        let (began, ended) = (&self.usage.window_began, &self.usage.window_ended);
+        if self.addresses.len() < 2 || self.addresses.len() != ended.len() {
+            return Vec::new();
+        }
+        let seconds = self.scenario.run.seconds as f64;
+        let usage = began.iter().zip(ended);
+        let nodes = self.addresses.iter().zip(usage).enumerate();
+        let figures = nodes.map(|(node, (address, (began, ended)))| {
+            let spent = ended
+                .zip(*began)
+                .map(|(ended, began)| ended.cpu.saturating_sub(began.cpu) as f64);
+            let per = |count: u64| {
+                spent
+                    .filter(|_| count > 0)
+                    .map(|spent| spent / count as f64)
+            };
+            let deliveries = window.delivered_by.get(node).copied().unwrap_or(0);
+            NodeFigures {
+                address: address.clone(),
+                deliveries,
+                cpu_us_per_delivery: per(deliveries),
+                cpu_us_per_message: per(window.counts.acked),
+                cores: spent
+                    .filter(|_| seconds > 0.0)
+                    .map(|spent| spent / 1e6 / seconds),
+                mib: ended.map(mib),
+            }
+        });
+        figures.collect()
+    }
+
+    /// Slope of resident memory over the load, KiB a minute.
+    fn memory_slope(&self) -> Option<Slope> {
         let from = self.began + self.scenario.run.warm_up * 1_000_000;
         let to = from + self.scenario.run.seconds * 1_000_000 + 500_000;
         let inside = self
@@ -306,7 +364,7 @@ impl Outcome {
                 Some((minutes, second.usage?.resident as f64 / 1024.0))
             })
             .collect();
-        slope(&points)
+        Slope::of(&points)
     }
 
     fn warn(&mut self) {
@@ -338,32 +396,6 @@ impl Outcome {
     }
 }
 
-/// Of the line through these points, by least squares.
-fn slope(points: &[(f64, f64)]) -> Option<f64> {
-    let n = points.len() as f64;
-    let (x, y) = points
-        .iter()
-        .fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
-    let (x, y) = (x / n, y / n);
-    let (mut xy, mut xx) = (0.0, 0.0);
-    for point in points {
-        xy += (point.0 - x) * (point.1 - y);
-        xx += (point.0 - x) * (point.0 - x);
-    }
-    (xx > 0.0).then(|| xy / xx)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slope_is_that_of_the_line() {
-        let points: Vec<(f64, f64)> = (0..10)
-            .map(|i| (f64::from(i), 3.0 * f64::from(i) + 7.0))
-            .collect();
-        assert!((slope(&points).unwrap() - 3.0).abs() < 1e-9);
-        assert_eq!(slope(&points[..1]), None);
-        assert_eq!(slope(&[]), None);
-    }
+fn mib(usage: Usage) -> f64 {
+    usage.resident as f64 / f64::from(1 << 20)
 }

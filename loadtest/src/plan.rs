@@ -75,6 +75,8 @@ mod tests {
             members: 4,
             rooms_each: 2,
             devices: 2,
+            nodes: Vec::new(),
+            polling: 0.0,
             talk: Some(Talk {
                 senders: 3,
                 bytes: 128,

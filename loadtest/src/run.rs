@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::setup;
 use crate::target::Target;
-use crate::usage::{Probe, Usage};
+use crate::usage::{Probe, Usage, sum};
 
 /// How a run is to be made, apart from what is to be done.
 pub(crate) struct Settings {
@@ -29,8 +29,8 @@ pub(crate) struct Settings {
     pub(crate) joining: Option<(String, usize)>,
     /// Addresses to connect from.
     pub(crate) sources: Vec<String>,
-    /// Where the server's usage is read.
-    pub(crate) probe: Probe,
+    /// Where the servers' usage is read, in the order of their addresses.
+    pub(crate) probes: Vec<Probe>,
     /// CPUs that local workers are bound to, in `taskset`'s notation.
     pub(crate) cpus: Option<String>,
     /// Whether progress is shown.
@@ -44,7 +44,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 struct Run {
     scenario: Scenario,
     clock: Clock,
-    probe: Probe,
+    probes: Vec<Probe>,
     workers: Vec<TcpStream>,
     words: Receiver<(usize, Result<Word, Failure>)>,
     connected: Vec<usize>,
@@ -61,6 +61,7 @@ struct Run {
 /// # Errors
 /// It could not be made. What the server did wrong is no error: it is in the outcome.
 pub(crate) fn run(scenario: &Scenario, settings: &Settings) -> Result<Outcome, Failure> {
+    scenario.fits(settings.addresses.len())?;
     let progress = Progress::new(settings.quiet);
     let began = Instant::now();
     progress.say(&format!("{}: making people and rooms", scenario.name));
@@ -90,7 +91,7 @@ pub(crate) fn run(scenario: &Scenario, settings: &Settings) -> Result<Outcome, F
     let mut run = Run {
         scenario: scenario.clone(),
         clock: Clock::new(),
-        probe: settings.probe.clone(),
+        probes: settings.probes.clone(),
         connected: vec![0; streams.len()],
         last_in: 0,
         workers: streams,
@@ -109,13 +110,14 @@ pub(crate) fn run(scenario: &Scenario, settings: &Settings) -> Result<Outcome, F
         &settings.sources,
     );
     let mut outcome = Outcome::new(scenario, &settings.target.name, run.workers.len());
+    outcome.addresses.clone_from(&settings.addresses);
     outcome.setup_seconds = setup_seconds;
-    outcome.usage.before = run.probe.read();
+    outcome.usage.before = sum(&run.usage());
     run.open(plans, &mut outcome)?;
     run.talk(&mut outcome)?;
     let totals = run.finish()?;
     run.judge(totals, &mut outcome)?;
-    outcome.usage.end = run.probe.read();
+    outcome.usage.end = sum(&run.usage());
     for worker in &run.workers {
         let _ = tell(worker, &Order::End);
     }
@@ -180,6 +182,11 @@ fn gather(settings: &Settings, children: &mut Children) -> Result<Vec<TcpStream>
 }
 
 impl Run {
+    /// What each node has used.
+    fn usage(&self) -> Vec<Option<Usage>> {
+        self.probes.iter().map(Probe::read).collect()
+    }
+
     /// Opens all sockets.
     fn open(&mut self, plans: Vec<Plan>, outcome: &mut Outcome) -> Result<(), Failure> {
         let wanted: usize = plans.iter().map(|plan| plan.sockets.len()).sum();
@@ -201,12 +208,12 @@ impl Run {
         }
         outcome.sockets = wanted;
         outcome.opening_seconds = self.last_in.saturating_sub(began) as f64 / 1e6;
-        outcome.usage.opened = self.probe.read();
+        outcome.usage.opened = sum(&self.usage());
         let settled = Instant::now() + Duration::from_secs_f64(self.scenario.run.settle);
         while Instant::now() < settled {
             self.listen(Duration::from_millis(50))?;
         }
-        outcome.usage.settled = self.probe.read();
+        outcome.usage.settled = sum(&self.usage());
         Ok(())
     }
 
@@ -221,9 +228,9 @@ impl Run {
         let counts_from = begin + warm_up * 1_000_000;
         let ends = counts_from + seconds * 1_000_000;
         self.listen_until(counts_from)?;
-        outcome.usage.window_began = self.probe.read();
+        outcome.usage.window_began = self.usage();
         self.listen_until(ends)?;
-        outcome.usage.window_ended = self.probe.read();
+        outcome.usage.window_ended = self.usage();
         Ok(())
     }
 
@@ -344,7 +351,7 @@ impl Run {
         let slot = match slot {
             Some(slot) => slot,
             None => {
-                let usage: Option<Usage> = self.probe.read();
+                let usage = sum(&self.usage());
                 if let Some(last) = self.seconds.last() {
                     self.progress.second(last);
                 }

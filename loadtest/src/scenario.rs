@@ -85,6 +85,13 @@ pub(crate) struct Group {
     /// Sockets of one person.
     #[serde(default = "one")]
     pub(crate) devices: usize,
+    /// Which of the run's servers its sockets go to, by their place in `--url`, from 0. They are
+    /// taken in turn, and a socket that comes back goes to the next one; empty: all of them.
+    #[serde(default)]
+    pub(crate) nodes: Vec<usize>,
+    /// Share of its sockets that use long polling, from 0 to 1; the others use WebSocket.
+    #[serde(default)]
+    pub(crate) polling: f64,
     /// Messages.
     pub(crate) talk: Option<Talk>,
     /// Other events that clients emit.
@@ -214,8 +221,9 @@ pub(crate) struct Limits {
     pub(crate) cpu_us_per_socket_second: Option<f64>,
     /// Server's resident memory for each socket.
     pub(crate) kib_per_socket: Option<f64>,
-    /// Growth of the server's resident memory during the load, KiB a minute.
-    pub(crate) kib_growth_per_minute: Option<f64>,
+    /// Growth of the server's resident memory during the load, KiB a minute: past it as soon as
+    /// 95 % of confidence say so. 0: any growth that is none of chance.
+    pub(crate) memory_slope: Option<f64>,
     /// At least so many messages acknowledged a second.
     pub(crate) messages_per_second_min: Option<f64>,
     /// At least so many deliveries a second.
@@ -275,6 +283,18 @@ impl Scenario {
         Ok(())
     }
 
+    /// Says whether a run with so many servers has all those that it names.
+    pub(crate) fn fits(&self, servers: usize) -> Result<(), Failure> {
+        let beyond = |group: &&Group| group.nodes.iter().any(|node| *node >= servers);
+        match self.groups.iter().find(beyond) {
+            Some(group) => {
+                let (name, nodes) = (&group.name, &group.nodes);
+                Err(format!("group {name:?}: nodes {nodes:?}, but --url names {servers}").into())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// All its sockets.
     pub(crate) fn sockets(&self) -> usize {
         self.groups
@@ -311,6 +331,9 @@ impl Group {
         }
         if self.rooms_each > self.rooms {
             return Err("rooms_each is larger than rooms".into());
+        }
+        if !(0.0..=1.0).contains(&self.polling) {
+            return Err("polling must be 0 to 1".into());
         }
         if let Some(talk) = &self.talk {
             if talk.per_second.is_some() == talk.in_flight.is_some() {
@@ -356,11 +379,20 @@ mod tests {
             ("[group.talk]\nper_second = 1\nin_flight = 1\n", "one of"),
             ("[group.talk]\nper_second = 1\nsenders = 4\n", "1 to 3"),
             ("rooms_each = 5\n", "rooms_each"),
+            ("polling = 1.1\n", "polling"),
             ("[[at]]\nsecond = 1\n", "drop and run"),
         ] {
             let error = Scenario::parse(&format!("{SMALL}{more}")).unwrap_err();
             assert!(error.to_string().contains(named), "{more}: {error}");
         }
+    }
+
+    #[test]
+    fn nodes_that_a_run_does_not_have_are_named() {
+        let scenario = Scenario::parse(&format!("{SMALL}nodes = [0, 2]\n")).unwrap();
+        assert!(scenario.fits(3).is_ok());
+        let error = scenario.fits(2).unwrap_err();
+        assert!(error.to_string().contains("--url names 2"), "{error}");
     }
 
     #[test]

@@ -18,32 +18,32 @@ pub(crate) struct Usage {
     pub(crate) cpu: u64,
 }
 
-/// Where usage is read.
+/// Where the usage of one node is read.
 #[derive(Clone, Debug)]
 pub(crate) enum Probe {
-    /// Processes of this host, added up.
-    Pids(Vec<u32>),
+    /// A process of this host.
+    Process(u32),
     /// Prometheus metrics, `process_cpu_seconds_total` and `process_resident_memory_bytes`.
     Metrics(String),
-    /// Nowhere.
-    None,
 }
 
 impl Probe {
-    /// Now. A process that has ended counts nothing.
+    /// Now; `None` if it has ended or does not answer.
     pub(crate) fn read(&self) -> Option<Usage> {
         match self {
-            Probe::Pids(pids) => {
-                let used: Vec<Usage> = pids.iter().filter_map(|pid| of_process(*pid)).collect();
-                (!used.is_empty()).then(|| Usage {
-                    resident: used.iter().map(|usage| usage.resident).sum(),
-                    cpu: used.iter().map(|usage| usage.cpu).sum(),
-                })
-            }
+            Probe::Process(pid) => of_process(*pid),
             Probe::Metrics(url) => of_metrics(url).ok(),
-            Probe::None => None,
         }
     }
+}
+
+/// What all nodes together have used. One that has ended counts nothing.
+pub(crate) fn sum(nodes: &[Option<Usage>]) -> Option<Usage> {
+    let add = |a: Usage, b: Usage| Usage {
+        resident: a.resident + b.resident,
+        cpu: a.cpu + b.cpu,
+    };
+    nodes.iter().flatten().copied().reduce(add)
 }
 
 fn of_process(pid: u32) -> Option<Usage> {
@@ -113,8 +113,10 @@ mod tests {
         let port = listener_socket.local_addr().unwrap().port();
         let pid = std::process::id();
         assert_eq!(listener(port), Some(pid));
-        let usage = Probe::Pids(vec![pid]).read().unwrap();
+        let usage = Probe::Process(pid).read().unwrap();
         assert!(usage.resident > 100_000);
-        assert!(Probe::Pids(Vec::new()).read().is_none());
+        let both = sum(&[Some(usage), None, Some(usage)]).unwrap();
+        assert_eq!(both.resident, 2 * usage.resident);
+        assert!(sum(&[None]).is_none());
     }
 }

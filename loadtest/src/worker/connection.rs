@@ -1,4 +1,4 @@
-//! One TCP connection that speaks WebSocket: bytes in, bytes out, nothing blocks.
+//! One TCP connection: bytes in, bytes out, nothing blocks.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

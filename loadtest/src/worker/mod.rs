@@ -6,7 +6,9 @@
 mod connection;
 mod frames;
 mod habits;
+mod http;
 mod packets;
+mod polling;
 mod seat;
 mod socket;
 mod talk;
@@ -31,6 +33,7 @@ use crate::measure::Sums;
 use crate::scenario::Scenario;
 
 use packets::Ways;
+use polling::Lane;
 use socket::Socket;
 use talk::{Room, Sender};
 
@@ -105,7 +108,7 @@ struct Worker {
     connected: usize,
     /// When the last socket so far was let in.
     last_in: u64,
-    /// Connections opened so far: servers and sources are taken in turn.
+    /// Connections opened so far: sources are taken in turn.
     opened: usize,
     open_next_at: u64,
     dues: BinaryHeap<Reverse<(u64, Due)>>,
@@ -212,6 +215,19 @@ impl Worker {
         Ok(())
     }
 
+    /// What epoll calls a socket's connection.
+    fn token(socket: usize, lane: Lane) -> u64 {
+        (socket as u64) << 1 | u64::from(lane == Lane::Post)
+    }
+
+    fn socket_of(token: u64) -> (usize, Lane) {
+        let lane = match token & 1 {
+            0 => Lane::Main,
+            _ => Lane::Post,
+        };
+        ((token >> 1) as usize, lane)
+    }
+
     /// One turn; whether there is another.
     fn turn(&mut self, events: &mut Vec<Event>) -> Result<bool, Failure> {
         loop {
@@ -240,7 +256,8 @@ impl Worker {
         }
         for event in events.iter() {
             let (data, flags) = (event.data, event.flags);
-            self.react(data.u64() as usize, flags);
+            let (socket, lane) = Worker::socket_of(data.u64());
+            self.react(socket, lane, flags);
         }
         Ok(true)
     }

@@ -17,6 +17,9 @@ use crate::target::{Slot, Target, Template};
 pub(crate) struct Ways {
     /// The HTTP request that begins a WebSocket.
     pub(crate) upgrade: Vec<u8>,
+    /// Where the Socket.IO server listens, and what it is called.
+    pub(crate) path: String,
+    pub(crate) host: String,
     /// How packets begin that bring a message to others, and to its sender.
     receive: Vec<u8>,
     own: Option<Vec<u8>>,
@@ -43,6 +46,8 @@ impl Ways {
         );
         Ways {
             upgrade: upgrade.into_bytes(),
+            path: target.path.clone(),
+            host: address.to_owned(),
             receive: begin(&target.receive),
             own: some(&target.own).map(|event| begin(&event)),
             ready: some(&target.ready).map(|event| begin(&event)),
@@ -134,7 +139,7 @@ impl Worker {
         };
         let seat = &mut seats[at];
         let came = seat.live(&mark, seq);
-        self.sums.counts.delivered += 1;
+        self.sums.delivered(self.sockets[i].server);
         match came {
             Came::Well | Came::Known => {}
             Came::Doubled => self.sums.counts.doubled += 1,

@@ -1,11 +1,13 @@
 //! One socket's life: opened, upgraded, let in, closed, back again.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use rustix::event::epoll::EventFlags;
 
 use super::connection::{Connection, Gone, Got};
 use super::frames::{self, Kind};
+use super::polling::{Lane, Polling};
 use super::seat::Seat;
 use super::talk::{Sender, Waiting};
 use super::{Due, Phase, Worker};
@@ -35,6 +37,10 @@ pub(crate) enum State {
 /// One socket.
 pub(crate) struct Socket {
     pub(crate) connection: Option<Connection>,
+    /// What long polling needs more; `None`: it uses WebSocket.
+    pub(crate) polling: Option<Box<Polling>>,
+    /// Which server this connection goes to.
+    pub(crate) server: usize,
     pub(crate) state: State,
     pub(crate) user: String,
     pub(crate) token: String,
@@ -79,8 +85,12 @@ impl Worker {
             let senders = self.room_plans[seat.room as usize].senders;
             seats.push(Seat::new(seat.room, sender, senders));
         }
+        let share = self.scenario.groups[plan.group].polling;
+        let polls = share > 0.0 && self.rng.f64() < share;
         self.sockets.push(Socket {
             connection: None,
+            polling: polls.then(Box::default),
+            server: 0,
             state: State::Away,
             user: plan.user,
             token: plan.token,
@@ -119,23 +129,38 @@ impl Worker {
     }
 
     fn open(&mut self, i: usize, now: u64) {
-        let server = self.servers[self.opened % self.servers.len()];
-        let source = (!self.sources.is_empty())
-            .then(|| self.sources[self.opened / self.servers.len() % self.sources.len()]);
-        self.opened += 1;
+        let source = self.next_source();
         self.connecting += 1;
         let socket = &mut self.sockets[i];
+        // Neighbours in a room go to different servers, and who comes back to the next one.
+        let nodes = &self.scenario.groups[socket.group].nodes;
+        let turn = i + socket.attempt as usize;
+        socket.server = match nodes.len() {
+            0 => turn % self.servers.len(),
+            some => nodes[turn % some],
+        };
         socket.attempt += 1;
         (socket.began, socket.state) = (now, State::Connecting);
         socket.waiting.clear();
-        let attempt = socket.attempt;
-        match Connection::open(&self.epoll, i as u64, server, source) {
+        if let Some(polling) = &mut socket.polling {
+            polling.reset();
+        }
+        let (attempt, server) = (socket.attempt, self.servers[socket.server]);
+        let token = Worker::token(i, Lane::Main);
+        match Connection::open(&self.epoll, token, server, source) {
             Ok(connection) => {
                 self.sockets[i].connection = Some(connection);
                 self.later(now + micros(HANDSHAKE_MAX), Due::Expire(i as u32, attempt));
             }
             Err(error) => self.gone(i, &error.to_string()),
         }
+    }
+
+    /// The address that the next connection comes from; `None`: the system chooses.
+    pub(super) fn next_source(&mut self) -> Option<SocketAddr> {
+        self.opened += 1;
+        let turn = self.opened.checked_rem(self.sources.len())?;
+        self.sources.get(turn).copied()
     }
 
     pub(super) fn expire(&mut self, socket: u32, attempt: u32) {
@@ -147,13 +172,22 @@ impl Worker {
         }
     }
 
+    /// One of a socket's connections.
+    fn lane(&mut self, i: usize, lane: Lane) -> Option<&mut Connection> {
+        let socket = &mut self.sockets[i];
+        match lane {
+            Lane::Main => socket.connection.as_mut(),
+            Lane::Post => socket.polling.as_mut()?.post.as_mut(),
+        }
+    }
+
     /// Something happened to a connection.
-    pub(super) fn react(&mut self, i: usize, flags: EventFlags) {
-        let state = self.sockets[i].state;
-        let Some(connection) = self.sockets[i].connection.as_mut() else {
+    pub(super) fn react(&mut self, i: usize, lane: Lane, flags: EventFlags) {
+        let begins = lane == Lane::Main && self.sockets[i].state == State::Connecting;
+        let Some(connection) = self.lane(i, lane) else {
             return;
         };
-        if state == State::Connecting {
+        if begins {
             if !flags.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) {
                 return;
             }
@@ -161,26 +195,33 @@ impl Worker {
                 return self.gone(i, "no TCP connection");
             }
             self.sockets[i].state = State::Upgrading;
-            let request = std::mem::take(&mut self.ways.upgrade);
-            self.write(i, &request);
-            self.ways.upgrade = request;
+            self.ask_for_session(i);
         } else if flags.contains(EventFlags::OUT) && connection.flush().is_err() {
             return self.gone(i, "a write failed");
         }
         if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
         {
-            if self.sockets[i].stalled {
+            if self.sockets[i].stalled && lane == Lane::Main {
                 self.sockets[i].unread = true;
             } else {
-                self.read(i);
+                self.read(i, lane);
             }
         }
     }
 
+    fn ask_for_session(&mut self, i: usize) {
+        if self.sockets[i].polling.is_some() {
+            return self.poll(i);
+        }
+        let request = std::mem::take(&mut self.ways.upgrade);
+        self.write(i, &request);
+        self.ways.upgrade = request;
+    }
+
     /// Reads all there is.
-    fn read(&mut self, i: usize) {
+    fn read(&mut self, i: usize, lane: Lane) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        while let Some(connection) = self.sockets[i].connection.as_mut() {
+        while let Some(connection) = self.lane(i, lane) {
             let had = connection.partial.len();
             // A frame longer than the buffer is rare: a replay of many messages.
             if buffer.len() < had * 2 {
@@ -192,15 +233,22 @@ impl Worker {
                 Ok(Got::Last(n)) => (n, false),
                 Ok(Got::Nothing) => break,
                 Err(Gone) => {
-                    self.gone(i, "closed by the server");
+                    match lane {
+                        Lane::Main => self.gone(i, "closed by the server"),
+                        Lane::Post => self.post_is_over(i),
+                    }
                     break;
                 }
             };
             self.sums.counts.bytes_in += n as u64;
             self.sums.counts.reads += 1;
             let now = self.clock.now();
-            let used = self.take_in(i, &buffer[..had + n], now);
-            if let Some(connection) = self.sockets[i].connection.as_mut() {
+            let bytes = &buffer[..had + n];
+            let used = match self.sockets[i].polling.is_some() {
+                true => self.take_in_answers(i, lane, bytes, now),
+                false => self.take_in(i, bytes, now),
+            };
+            if let Some(connection) = self.lane(i, lane) {
                 connection.partial.clear();
                 if used < had + n {
                     connection.partial.extend_from_slice(&buffer[used..had + n]);
@@ -265,6 +313,9 @@ impl Worker {
 
     /// Sends one packet.
     pub(super) fn send_packet(&mut self, i: usize, packet: &[u8]) {
+        if self.sockets[i].polling.is_some() {
+            return self.send_by_post(i, packet);
+        }
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
         frames::write_text(&mut frame, packet);
@@ -328,6 +379,9 @@ impl Worker {
         }
         let socket = &mut self.sockets[i];
         socket.connection = None;
+        if let Some(polling) = &mut socket.polling {
+            polling.reset();
+        }
         socket.state = State::Away;
         (socket.stalled, socket.unread, socket.syncing) = (false, false, false);
         self.keep_unanswered(i);
@@ -339,7 +393,7 @@ impl Worker {
         let i = socket as usize;
         let socket = &mut self.sockets[i];
         if std::mem::take(&mut socket.stalled) && std::mem::take(&mut socket.unread) {
-            self.read(i);
+            self.read(i, Lane::Main);
         }
         self.next_stall(i, now);
     }
