@@ -1,5 +1,6 @@
 //! The coordinator: makes the cast, starts workers, says when, gathers what they saw.
 
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -40,6 +41,9 @@ pub(crate) struct Settings {
 /// What a worker is waited for at most when it only has to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// How long those that join are waited for, once people and rooms are made.
+const JOIN_MAX: Duration = Duration::from_secs(120);
+
 /// The coordinator's side of a run.
 struct Run {
     scenario: Scenario,
@@ -65,12 +69,14 @@ pub(crate) fn run(scenario: &Scenario, settings: &Settings) -> Result<Outcome, F
     let progress = Progress::new(settings.quiet);
     let began = Instant::now();
     progress.say(&format!("{}: making people and rooms", scenario.name));
+    // Who joins may come while people and rooms are being made.
+    let listener = listen(settings)?;
     let casts = setup::cast(scenario, &settings.target, &settings.addresses[0])?;
     let setup_seconds = began.elapsed().as_secs_f64();
     progress.say(&format!("made in {setup_seconds:.1} s"));
 
     let mut children = Children(Vec::new());
-    let streams = gather(settings, &mut children)?;
+    let streams = gather(settings, &listener, &mut children)?;
     let (words_in, words) = channel();
     for (index, stream) in streams.iter().enumerate() {
         let (words_in, mut lines) = (words_in.clone(), Lines::new(stream.try_clone()?));
@@ -141,13 +147,23 @@ impl Drop for Children {
     }
 }
 
+/// Where workers report.
+fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
+    let address = settings.joining.as_ref().map(|(address, _)| &**address);
+    let address = address.unwrap_or("127.0.0.1:0");
+    TcpListener::bind(address).map_err(|error| format!("{address}: {error}").into())
+}
+
 /// Starts workers and waits for those that join.
-fn gather(settings: &Settings, children: &mut Children) -> Result<Vec<TcpStream>, Failure> {
-    let (listen, joining) = settings
-        .joining
-        .clone()
-        .unwrap_or(("127.0.0.1:0".into(), 0));
-    let listener = TcpListener::bind(&listen)?;
+fn gather(
+    settings: &Settings,
+    listener: &TcpListener,
+    children: &mut Children,
+) -> Result<Vec<TcpStream>, Failure> {
+    let joining = settings.joining.as_ref().map_or(0, |(_, count)| *count);
+    if settings.processes + joining == 0 {
+        return Err("a run needs a worker: --processes 0 only where others join".into());
+    }
     let address = listener.local_addr()?;
     let program: PathBuf = std::env::current_exe()?;
     for _ in 0..settings.processes {
@@ -167,16 +183,30 @@ fn gather(settings: &Settings, children: &mut Children) -> Result<Vec<TcpStream>
         children.0.push(command.spawn()?);
     }
     let mut streams = Vec::new();
+    let patience = Instant::now() + JOIN_MAX;
+    listener.set_nonblocking(true)?;
     while streams.len() < settings.processes + joining {
-        let (stream, _) = listener.accept()?;
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if Instant::now() > patience {
+                    let wanted = settings.processes + joining;
+                    return Err(format!("only {} of {wanted} workers came", streams.len()).into());
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
-        let hello = Lines::new(stream.try_clone()?).next()?;
-        if let Some(Word::Hello { .. }) = hello {
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        let hello = Lines::new(stream.try_clone()?).next();
+        stream.set_read_timeout(None)?;
+        // Somebody else who happened to find the port is none of them.
+        if let Ok(Some(Word::Hello { .. })) = hello {
             streams.push(stream);
         }
-    }
-    if streams.is_empty() {
-        return Err("a run needs a worker: --processes 0 only where others join".into());
     }
     Ok(streams)
 }

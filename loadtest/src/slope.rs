@@ -4,8 +4,8 @@ use serde::Serialize;
 
 /// Standard deviations that leave out 2.5 % of a normal distribution on each side.
 const Z: f64 = 1.959_964;
-/// Independent points below which nothing is said.
-const POINTS_MIN: f64 = 5.0;
+/// Points below which nothing is said.
+const POINTS_MIN: usize = 5;
 
 /// The slope of a line by least squares, with the interval that holds the true one in 95 of 100
 /// cases.
@@ -27,8 +27,12 @@ impl Slope {
     ///
     /// Memory is read each second, and one second is much like the last: taken for independent
     /// such points would seem surer than they are. So their number is lowered by the correlation
-    /// of neighbours, `n (1 - r) / (1 + r)`, as for a series of first order.
+    /// of neighbours, `n (1 - r) / (1 + r)`, as for a series of first order, but to no less than
+    /// [`POINTS_MIN`]: a curve is not a reason to say nothing.
     pub(crate) fn of(points: &[(f64, f64)]) -> Option<Slope> {
+        if points.len() < POINTS_MIN {
+            return None;
+        }
         let n = points.len() as f64;
         let (x, y) = points
             .iter()
@@ -55,10 +59,7 @@ impl Slope {
             0.0
         };
         let alike = alike.clamp(0.0, 0.999);
-        let independent = n * (1.0 - alike) / (1.0 + alike);
-        if independent < POINTS_MIN {
-            return None;
-        }
+        let independent = (n * (1.0 - alike) / (1.0 + alike)).max(POINTS_MIN as f64);
         let freedom = independent - 2.0;
         let error = (squares / freedom / (xx * independent / n)).sqrt();
         let half = quantile_of_t(freedom) * error;
@@ -124,6 +125,17 @@ mod tests {
     fn a_rise_is_told_from_noise() {
         let slope = Slope::of(&series(1.0, 0.9, 7)).unwrap();
         assert!(slope.low > 0.0, "{slope:?}");
+    }
+
+    #[test]
+    fn what_rises_by_steps_rises_and_what_has_levelled_off_does_not() {
+        let steps: Vec<(f64, f64)> = (0..600)
+            .map(|i| (f64::from(i), f64::from(i / 60)))
+            .collect();
+        assert!(Slope::of(&steps).unwrap().low > 0.0);
+        let flat = |i: i32| if (300..330).contains(&i) { 4.0 } else { 1.0 };
+        let flat: Vec<(f64, f64)> = (0..600).map(|i| (f64::from(i), flat(i))).collect();
+        assert!(Slope::of(&flat).unwrap().low <= 0.0);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The report: one HTML file with everything in it, to be read without knowing the program.
 
 mod plot;
+mod tables;
 
 use std::fmt::Write as _;
 
 use crate::measure::Latency;
-use crate::outcome::{Outcome, Percentiles, Second};
+use crate::outcome::{Outcome, Second};
 use plot::{Axis, Plot, short};
 
 const STYLE: &str = include_str!("style.css");
@@ -40,9 +41,10 @@ pub(crate) fn html(outcome: &Outcome) -> String {
     }
     out.push_str(&tiles(outcome));
     let _ = write!(out, "<section class=\"plots\">{}</section>", plots(outcome));
-    out.push_str(&limits(outcome));
-    out.push_str(&percentiles(outcome));
-    out.push_str(&counts(outcome));
+    out.push_str(&tables::nodes(outcome));
+    out.push_str(&tables::limits(outcome));
+    out.push_str(&tables::percentiles(outcome));
+    out.push_str(&tables::counts(outcome));
     out.push_str("</main></html>\n");
     out
 }
@@ -266,7 +268,7 @@ fn plots(outcome: &Outcome) -> String {
     ));
     out.push_str(&over_time(
         "Server's memory",
-        "Resident.",
+        &growth(outcome),
         "MiB",
         vec![(
             "resident",
@@ -275,6 +277,19 @@ fn plots(outcome: &Outcome) -> String {
         false,
     ));
     out
+}
+
+/// What the server's memory did during the load, in words.
+fn growth(outcome: &Outcome) -> String {
+    outcome
+        .figures
+        .memory_slope
+        .map_or("Resident.".to_owned(), |slope| {
+            format!(
+                "Resident: {:+.0} KiB a minute during the load; 95 % sure to be between {:+.0} and {:+.0}.",
+                slope.slope, slope.low, slope.high
+            )
+        })
 }
 
 /// The server's share of a core between each two seconds.
@@ -321,103 +336,6 @@ fn nines(latency: &Latency) -> Vec<(f64, f64)> {
         Some((nines, latency.ms(1.0 - 10_f64.powf(-nines))?))
     };
     (0..=steps).filter_map(at).collect()
-}
-
-fn limits(outcome: &Outcome) -> String {
-    let mut out = String::from(
-        "<section><h2>Limits</h2><table><tr><th>limit</th><th>allowed</th><th>found</th><th></th></tr>",
-    );
-    for limit in &outcome.limits {
-        let (sign, class, kept) = match (limit.at_least, limit.kept) {
-            (true, true) => ("≥", "pass", "kept"),
-            (false, true) => ("≤", "pass", "kept"),
-            (true, false) => ("≥", "fail", "broken"),
-            (false, false) => ("≤", "fail", "broken"),
-        };
-        let found = limit.found.map_or("not measured".to_owned(), short);
-        let _ = write!(
-            out,
-            "<tr><td>{}</td><td>{sign} {}</td><td>{found}</td><td class=\"{class}\">{kept}</td></tr>",
-            limit.name.replace('_', " "),
-            short(limit.limit),
-        );
-    }
-    out.push_str("</table>");
-    if !outcome.examples.is_empty() {
-        out.push_str("<h3>Noticed</h3><ul>");
-        for example in &outcome.examples {
-            let _ = write!(out, "<li>{}</li>", escape(example));
-        }
-        out.push_str("</ul>");
-    }
-    out.push_str("</section>");
-    out
-}
-
-fn percentiles(outcome: &Outcome) -> String {
-    let rows: [(&str, &Percentiles); 5] = [
-        ("due to delivered", &outcome.delivery_ms),
-        ("due to acknowledged", &outcome.ack_ms),
-        ("connecting until let in", &outcome.connect_ms),
-        ("reconnecting until up to date", &outcome.replay_ms),
-        ("sent later than due (the generator)", &outcome.late_ms),
-    ];
-    let mut out = String::from(
-        "<section><h2>Latencies, milliseconds</h2><table><tr><th></th><th>count</th><th>50 %</th>\
-         <th>90 %</th><th>99 %</th><th>99.9 %</th><th>longest</th></tr>",
-    );
-    for (name, row) in rows.into_iter().filter(|(_, row)| row.count > 0) {
-        let _ = write!(
-            out,
-            "<tr><td>{name}</td><td>{}</td>",
-            thousands(row.count as f64)
-        );
-        for value in [row.p50, row.p90, row.p99, row.p999, row.max] {
-            let _ = write!(out, "<td>{}</td>", value.map_or(String::new(), short));
-        }
-        out.push_str("</tr>");
-    }
-    out.push_str("</table></section>");
-    out
-}
-
-fn counts(outcome: &Outcome) -> String {
-    let counts = &outcome.counts;
-    let rows = [
-        ("messages sent", counts.sent),
-        ("acknowledged", counts.acked),
-        ("refused", counts.refused),
-        ("without an answer", outcome.unanswered),
-        ("delivered", counts.delivered),
-        ("fetched after a break", counts.replayed),
-        ("lost", outcome.lost),
-        ("doubled", counts.doubled),
-        ("out of order", counts.misplaced),
-        ("other events received", counts.other_events),
-        ("sockets let in", counts.connects),
-        ("handshakes that failed", counts.connects_failed),
-        ("cut on purpose", counts.cuts),
-        ("closed by the server", counts.closed_by_server),
-    ];
-    let mut out = String::from("<section><h2>Counts, warm-up included</h2><table>");
-    for (name, count) in rows {
-        let _ = write!(
-            out,
-            "<tr><td>{name}</td><td>{}</td></tr>",
-            thousands(count as f64)
-        );
-    }
-    let _ = write!(
-        out,
-        "</table><p class=\"about\">People and rooms were made in {:.1} s, sockets opened in {:.1} s, \
-         by {} load generator{}, seed {}.</p></section>",
-        outcome.setup_seconds,
-        outcome.opening_seconds,
-        outcome.workers,
-        if outcome.workers == 1 { "" } else { "s" },
-        outcome.scenario.run.seed,
-    );
-    out
 }
 
 /// Milliseconds, or seconds where they are many.

@@ -18,6 +18,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use memchr::memmem::Finder;
@@ -47,6 +48,9 @@ const SLEEP_MAX: u64 = 10_000;
 const SECOND: u64 = 1_000_000;
 /// Faults described in words, for each worker.
 const EXAMPLES_MAX: usize = 10;
+
+/// How long a coordinator that is not there yet is waited for.
+const REACH_MAX: Duration = Duration::from_secs(60);
 
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +133,7 @@ struct Worker {
 /// # Errors
 /// The coordinator went away, or the plan cannot be followed.
 pub(crate) fn join(coordinator: &str) -> Result<(), Failure> {
-    let control = TcpStream::connect(coordinator)?;
+    let control = reach(coordinator)?;
     control.set_nodelay(true)?;
     tell(
         &control,
@@ -154,6 +158,20 @@ pub(crate) fn join(coordinator: &str) -> Result<(), Failure> {
     worker.run().inspect_err(|error| {
         let _ = tell(&failed, &Word::Failed(error.to_string()));
     })
+}
+
+/// Connects to the coordinator, which may be started after this.
+fn reach(coordinator: &str) -> Result<TcpStream, Failure> {
+    let patience = Instant::now() + REACH_MAX;
+    loop {
+        match TcpStream::connect(coordinator) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > patience => {
+                return Err(format!("{coordinator}: {error}").into());
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
 }
 
 impl Worker {
