@@ -32,9 +32,12 @@ chaos: build ## the fleet's fault tests at length; SYNCCHAT_CHAOS_SECONDS of ran
 load: ## half a minute of load on a running node or fleet; URL=http://127.0.0.1:8000 for a fleet
 	@cargo build --release --locked -p syncchat-loadtest
 	@mkdir -p target/loadtest
-	@target/release/syncchat-loadtest run loadtest/scenarios/$${SCENARIO:-short}.toml \
+	@code=0; rm -f target/loadtest/report.html; \
+	  target/release/syncchat-loadtest run loadtest/scenarios/$${SCENARIO:-short}.toml \
 	  --url $${URL:-http://127.0.0.1:8080} --json target/loadtest/result.json \
-	  --html target/loadtest/report.html $(ARGS); echo "report: target/loadtest/report.html"
+	  --html target/loadtest/report.html $(ARGS) || code=$$?; \
+	  if [[ $$code == 2 ]]; then echo "is a node running at $${URL:-http://127.0.0.1:8080}? see: make run" >&2; \
+	  else echo "report: target/loadtest/report.html"; fi; exit $$code
 
 bench: bench-peers ## single steps, then ratios against Node, socketioxide and a bare server; ROUNDS=5
 	@cargo bench --locked -p syncchat-loadtest --bench steps

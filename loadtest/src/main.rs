@@ -45,7 +45,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes a run and prints its result. Exits with 1 if a limit was not kept.
+    /// Makes a run and prints its result. Exits with 1 if a limit was not kept, with 2 if the run
+    /// could not be made.
     Run(Box<RunOptions>),
     /// Makes the same runs against several servers, in turn, and prints a table of medians.
     Compare {
@@ -194,9 +195,22 @@ fn found(addresses: &[String]) -> Vec<Probe> {
         .collect()
 }
 
-fn main() -> Result<ExitCode, Failure> {
+/// A run that could not be made. One that broke a limit ends with 1.
+const EXIT_NOT_MADE: u8 = 2;
+
+fn main() -> ExitCode {
+    match obey(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            progress::complain(&error);
+            ExitCode::from(EXIT_NOT_MADE)
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<ExitCode, Failure> {
     rlimit::increase_nofile_limit(u64::MAX)?;
-    match Cli::parse().command {
+    match command {
         Command::Join { coordinator } => {
             worker::join(&coordinator)?;
             Ok(ExitCode::SUCCESS)
@@ -215,7 +229,10 @@ fn main() -> Result<ExitCode, Failure> {
             let outcome = run::run(&options.scenario()?, &options.settings()?)?;
             let json = serde_json::to_string_pretty(&outcome)?;
             match &options.json {
-                Some(path) => std::fs::write(path, json + "\n")?,
+                Some(path) => {
+                    std::fs::write(path, json + "\n")?;
+                    println!("{}", verdict::in_words(&outcome));
+                }
                 None => println!("{json}"),
             }
             if let Some(path) = &options.html {

@@ -5,6 +5,11 @@ use std::time::Instant;
 
 use crate::outcome::Second;
 
+/// Says why there is no result.
+pub(crate) fn complain(error: &crate::Failure) {
+    eprintln!("error: {error}");
+}
+
 /// Says what happens, or nothing.
 pub(crate) struct Progress {
     quiet: bool,

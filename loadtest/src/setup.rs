@@ -143,7 +143,7 @@ impl Rest {
             }
             let mut answer = request
                 .send_json(body)
-                .map_err(|error| format!("POST {path}: {error}"))?;
+                .map_err(|error| format!("POST {}{path}: {error}", self.base))?;
             let status = answer.status().as_u16();
             let wait = answer.headers().get("retry-after");
             let wait = wait

@@ -19,6 +19,44 @@ pub(crate) struct Judged {
     pub(crate) kept: bool,
 }
 
+/// The run in a few lines, for who reads no JSON.
+pub(crate) fn in_words(outcome: &Outcome) -> String {
+    let counts = &outcome.counts;
+    let verdict = if outcome.passed { "passed" } else { "failed" };
+    let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
+    let mut out = format!(
+        "{verdict}: {} messages on {} sockets, {} deliveries; {} lost, {} doubled, {} misplaced",
+        counts.acked,
+        outcome.sockets,
+        counts.delivered + counts.replayed,
+        outcome.lost,
+        counts.doubled,
+        counts.misplaced,
+    );
+    if outcome.delivery_ms.count > 0 {
+        out += &format!(
+            "\nhalf of them within {}, 99 of 100 within {}",
+            ms(outcome.delivery_ms.p50),
+            ms(outcome.delivery_ms.p99)
+        );
+    }
+    for limit in outcome.limits.iter().filter(|limit| !limit.kept) {
+        let sign = if limit.at_least {
+            "at least"
+        } else {
+            "at most"
+        };
+        let found = limit
+            .found
+            .map_or("not measured".to_owned(), |found| format!("{found:.3}"));
+        out += &format!("\n{}: {found}, {sign} {} allowed", limit.name, limit.limit);
+    }
+    for warning in &outcome.warnings {
+        out += &format!("\nread with care: {warning}");
+    }
+    out
+}
+
 /// Judges all limits that are set, and those that always are: nothing lost, doubled, misplaced.
 pub(crate) fn judge(outcome: &Outcome) -> Vec<Judged> {
     let (limits, figures) = (&outcome.scenario.limits, &outcome.figures);

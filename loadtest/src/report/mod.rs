@@ -111,7 +111,10 @@ fn tiles(outcome: &Outcome) -> String {
         tiles.push((
             "server's CPU for a delivery",
             figures.cpu_us_per_delivery.map(|us| format!("{us:.2} µs")),
-            format!("{} of a core", percent(figures.server_cores)),
+            format!(
+                "all it did included; {} of a core",
+                percent(figures.server_cores)
+            ),
         ));
     } else {
         tiles.push((
