@@ -91,6 +91,8 @@ pub(crate) struct Counts {
     pub(crate) delivered: u64,
     /// Messages that came by asking after a reconnect.
     pub(crate) replayed: u64,
+    /// Questions for what was missed that the server refused; they are asked again.
+    pub(crate) syncs_refused: u64,
     /// Events that are not messages.
     pub(crate) other_events: u64,
     /// Events emitted that are not messages.
@@ -121,6 +123,7 @@ impl Counts {
         self.refused += other.refused;
         self.delivered += other.delivered;
         self.replayed += other.replayed;
+        self.syncs_refused += other.syncs_refused;
         self.other_events += other.other_events;
         self.emitted += other.emitted;
         self.bytes_in += other.bytes_in;

@@ -103,6 +103,10 @@ pub(super) fn counts(outcome: &Outcome) -> String {
         ("without an answer", outcome.unanswered),
         ("delivered", counts.delivered),
         ("fetched after a break", counts.replayed),
+        (
+            "questions for it refused, and asked again",
+            counts.syncs_refused,
+        ),
         ("lost", outcome.lost),
         ("doubled", counts.doubled),
         ("out of order", counts.misplaced),

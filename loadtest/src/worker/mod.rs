@@ -69,6 +69,8 @@ enum Due {
     Return(u32),
     /// A handshake that began then has taken too long.
     Expire(u32, u32),
+    /// The server did not say what was missed over that connection: it is asked again.
+    AskAgain(u32, u32),
 }
 
 /// How far the run is.
@@ -309,6 +311,7 @@ impl Worker {
                 Due::Resume(socket) => self.resume(socket, now),
                 Due::Return(socket) => self.to_open.push_back(socket),
                 Due::Expire(socket, attempt) => self.expire(socket, attempt),
+                Due::AskAgain(socket, attempt) => self.ask_again(socket, attempt),
             }
         }
         u64::MAX

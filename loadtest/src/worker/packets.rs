@@ -6,12 +6,15 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Worker;
 use super::seat::Came;
 use super::socket::State;
 use super::talk::{Waiting, What};
+use super::{Due, Worker};
 use crate::mark::number_after;
 use crate::target::{Slot, Target, Template};
+
+/// Until a question for what was missed that was refused is asked again, microseconds.
+const ASK_AGAIN: u64 = 500_000;
 
 /// A target's ways, prepared.
 pub(crate) struct Ways {
@@ -138,7 +141,11 @@ impl Worker {
             None
         };
         let seat = &mut seats[at];
-        let came = seat.live(&mark, seq);
+        let mut came = seat.live(&mark, seq);
+        let sender = seat.sender;
+        if own && came != Came::Well && self.was_repeated(sender, &mark) {
+            came = Came::Known;
+        }
         self.sums.delivered(self.sockets[i].server);
         match came {
             Came::Well | Came::Known => {}
@@ -255,8 +262,22 @@ impl Worker {
         self.send_packet(i, &packet);
     }
 
+    /// Asks once more, unless the socket has another connection or none.
+    pub(super) fn ask_again(&mut self, socket: u32, attempt: u32) {
+        let i = socket as usize;
+        if self.sockets[i].state == State::In && self.sockets[i].attempt == attempt {
+            self.ask_for_missed(i);
+        }
+    }
+
     /// What was missed.
     fn missed(&mut self, i: usize, answer: &[u8], now: u64) {
+        if self.ways.accepted.find(answer).is_none() {
+            // A store that is slow, say: what was missed is still to be had.
+            self.sums.counts.syncs_refused += 1;
+            let attempt = self.sockets[i].attempt;
+            return self.later(now + ASK_AGAIN, Due::AskAgain(i as u32, attempt));
+        }
         let Ok([missed]) = serde_json::from_slice::<[Missed<'_>; 1]>(answer) else {
             let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
             return self.example(|| format!("what was missed cannot be read: {text}"));

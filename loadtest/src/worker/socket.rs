@@ -142,6 +142,8 @@ impl Worker {
         socket.attempt += 1;
         (socket.began, socket.state) = (now, State::Connecting);
         socket.waiting.clear();
+        // Now, not when it is let in: messages may come before the word that it is.
+        socket.seats.iter_mut().for_each(Seat::reconnected);
         if let Some(polling) = &mut socket.polling {
             polling.reset();
         }
@@ -335,8 +337,7 @@ impl Worker {
         self.last_in = now;
         self.sums.counts.connects += 1;
         self.sums.connect.record(took);
-        for seat in &mut self.sockets[i].seats {
-            seat.reconnected();
+        for seat in &self.sockets[i].seats {
             self.rooms[seat.room as usize].here += 1;
         }
         if returning {

@@ -1,6 +1,6 @@
 //! Senders: when a message is due, in flight, answered, and what is counted at the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::packets::begin_event;
 use super::socket::State;
@@ -27,6 +27,8 @@ pub(crate) struct Sender {
     queue: VecDeque<(u32, u64)>,
     /// Numbers that were refused or never answered.
     void: Vec<u32>,
+    /// Numbers that were sent again, because their answer did not come.
+    repeated: BTreeSet<u32>,
 }
 
 /// An ack that is waited for.
@@ -76,6 +78,7 @@ impl Sender {
             in_flight: 0,
             queue: VecDeque::new(),
             void: Vec::new(),
+            repeated: BTreeSet::new(),
         }
     }
 }
@@ -275,14 +278,23 @@ impl Worker {
                 continue;
             };
             if self.ways.repeats {
-                self.senders[sender as usize]
-                    .queue
-                    .push_front((number, due));
+                let sender = &mut self.senders[sender as usize];
+                sender.queue.push_front((number, due));
+                sender.repeated.insert(number);
             } else {
                 self.verdict.unanswered += 1;
                 self.senders[sender as usize].void.push(number);
             }
         }
+    }
+
+    /// Whether a message is one that this sender sent again. Its sender is told of it when the
+    /// repetition is answered, which need not be its place in the room.
+    pub(super) fn was_repeated(&self, sender: Option<u32>, mark: &Mark) -> bool {
+        sender.is_some_and(|sender| {
+            let sender = &self.senders[sender as usize];
+            sender.which == mark.sender && sender.repeated.contains(&mark.number)
+        })
     }
 
     /// A socket is in: what waited for it is sent.
