@@ -4,20 +4,34 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { ask, converse, device, person } from '../harness/people.mjs';
-import { sleep, until } from '../harness/process.mjs';
+import { HOST, sleep, until } from '../harness/process.mjs';
+import { startProxy } from '../harness/proxy.mjs';
 
 const GONE_MS_MAX = 10_000;
+/** How long somebody who is connected may be shown offline. */
+const GHOST_MS_MAX = 5_000;
 
 describe('presence across gateways', () => {
   let fleet;
   const open = [];
+  let network;
+  const reached = () =>
+    until('redis to be reached', async () => (await total(fleet.nodes, 'syncchat_backplane_connected')) === 3, 15_000);
   before(async () => {
-    fleet = await startFleet();
-    await until('redis to be reached', async () => (await total(fleet.nodes, 'syncchat_backplane_connected')) === 3);
+    fleet = await startFleet({
+      flagsOf: async (i, { redis }) => {
+        // The last node reaches Redis by a network of its own.
+        if (i !== 2) return {};
+        network = await startProxy(redis.port);
+        return { backplane: `redis://${HOST}:${network.port}` };
+      },
+    });
+    await reached();
   });
   after(async () => {
     open.forEach((socket) => socket.disconnect());
     await fleet?.stop();
+    await network?.stop();
   });
   const join = async (i, who, options) => {
     const socket = await device(fleet.node(i), who, options);
@@ -91,6 +105,54 @@ describe('presence across gateways', () => {
     await shows(a, bob, 'online');
   });
 
+  it('shows the people of a gateway as they are while only its way to redis is cut', { timeout: 120_000 }, async () => {
+    const [ann, bob] = await pair();
+    const a = await join(0, ann);
+    await join(2, bob, { reconnection: false });
+    await shows(a, bob, 'online');
+    const before = told(a, bob).length;
+    /** The longest time in `ms` that Ann, when she asked, was shown Bob as offline. */
+    const longestGhost = async (ms) => {
+      let [longest, since] = [0, null];
+      for (const end = Date.now() + ms; Date.now() < end; await sleep(200)) {
+        const { status } = await asked(a, bob);
+        since = status === 'online' ? null : (since ?? Date.now());
+        if (since !== null) longest = Math.max(longest, Date.now() - since);
+      }
+      return longest;
+    };
+    network.cut();
+    try {
+      const ghost = await longestGhost(15_000);
+      console.log(`shown offline for ${ghost} ms while cut off for 15 s`);
+      assert.ok(ghost < GHOST_MS_MAX, `${ghost} ms`);
+      assert.deepEqual(told(a, bob).slice(before), [], 'and nobody was told so');
+      assert.ok((await total(fleet.nodes, 'syncchat_backplane_nodes_spared_total')) > 0);
+      const began = Date.now();
+      await fleet.node(2).kill();
+      await shows(a, bob, 'offline', GONE_MS_MAX + 2_000);
+      const took = Date.now() - began;
+      console.log(`people of a gateway killed while it was cut off offline after ${took} ms`);
+      assert.ok(took < GONE_MS_MAX, `${took} ms`);
+      assert.equal((await asked(a, bob)).status, 'offline');
+    } finally {
+      network.heal();
+      await fleet.node(2).restart();
+    }
+    await reached();
+    await join(2, bob);
+    await shows(a, bob, 'online');
+    network.cut();
+    try {
+      assert.ok((await longestGhost(9_000)) < GHOST_MS_MAX, 'cut off for 9 s');
+    } finally {
+      network.heal();
+    }
+    await reached();
+    assert.ok((await longestGhost(5_000)) < GHOST_MS_MAX, 'and after that');
+    assert.equal((await asked(a, bob)).status, 'online');
+  });
+
   it('keeps people online, and lets those who left be offline, whatever Redis did meanwhile', async () => {
     for (const [what, away] of [
       ['emptied', async () => fleet.redis.cli('flushall')],
@@ -118,7 +180,7 @@ describe('presence across gateways', () => {
       await sleep(500);
       leaving.disconnect();
       await broken;
-      await until('redis to be reached', async () => (await total(fleet.nodes, 'syncchat_backplane_connected')) === 3, 15_000);
+      await reached();
       await until(`eve to be gone, redis ${what}`, async () => (await asked(a, eve)).status === 'offline', GONE_MS_MAX);
       await until(`bob to be there, redis ${what}`, async () => (await asked(a, bob)).status === 'online', 5_000);
       await sleep(3_000);

@@ -77,6 +77,11 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a node that is not heard of counts as alive: its people are offline after this and the
 /// next look of another node, less than 10 s in all.
 pub const LEASE: Duration = Duration::from_secs(6);
+/// How old a note in the store may be that says that a silent node lives: three beats of one that is
+/// cut off from Redis. One that dies meanwhile is buried after this and the next look.
+pub const NOTE_FRESH: Duration = Duration::from_secs(3);
+/// Silent nodes that the store is asked about at once. Others wait until these are buried or back.
+pub const SILENT_PROCESSES_MAX: usize = 256;
 /// How long Redis must have been reached before anybody is believed to be gone: the others need this
 /// time to come back and renew their leases.
 pub const RETURN_GRACE: Duration = Duration::from_secs(3);

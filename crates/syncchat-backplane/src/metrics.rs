@@ -22,6 +22,8 @@ pub const NOTICES_REPEATED: &str = "syncchat_backplane_notices_repeated_total";
 pub const NOTICES_FORGOTTEN: &str = "syncchat_backplane_notices_forgotten_total";
 /// Times that somebody could not be heard any more: Redis (`who="redis"`) or a node (`who="node"`).
 pub const SILENCES: &str = "syncchat_backplane_silences_total";
+/// Looks at a node without a lease that was left alone, because it noted in the store that it lives.
+pub const NODES_SPARED: &str = "syncchat_backplane_nodes_spared_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
@@ -74,5 +76,10 @@ pub fn describe() {
         SILENCES,
         Unit::Count,
         "times that redis or another node could not be heard any more, by who"
+    );
+    describe_counter!(
+        NODES_SPARED,
+        Unit::Count,
+        "looks at a node without a lease that noted in the store that it lives"
     );
 }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use support::{Cluster, Redis, until};
 use syncchat_backplane::{Backplane, LimiterRates, connect};
 use syncchat_core::model::{ConversationId, UserId};
 use syncchat_core::ports::fleet::{FleetEvent, FleetListener, Topic};
 use syncchat_core::ports::limiter::LimitKind;
+use syncchat_core::ports::store::{NodeStore, StoreResult};
 
 #[derive(Default)]
 struct Heard {
@@ -45,6 +47,27 @@ impl FleetListener for Heard {
 
     fn on_doubt(&self) {
         self.doubts.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A store that says who lives as the test wants it.
+#[derive(Default)]
+struct Notes {
+    living: Mutex<Vec<String>>,
+    noted: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl NodeStore for Notes {
+    async fn note_alive(&self, process: &str) -> StoreResult<()> {
+        self.noted.lock().push(process.to_owned());
+        Ok(())
+    }
+
+    async fn noted_alive(&self, silent: &[String], _: Duration) -> StoreResult<Vec<String>> {
+        let living = self.living.lock();
+        let among = silent.iter().filter(|process| living.contains(process));
+        Ok(among.cloned().collect())
     }
 }
 
@@ -224,7 +247,7 @@ async fn a_fleet_that_starts_before_its_redis_finds_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
-    let redis = Redis::start().await;
+    let mut redis = Redis::start().await;
     let (a, b) = (
         Node::start(&redis.url(), "a").await,
         Node::start(&redis.url(), "b").await,
@@ -255,7 +278,9 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
     })
     .await;
 
-    // A process that died leaves its lease to run out.
+    // A process that died leaves its lease to run out. Its people are there until it is buried.
+    let store = Arc::new(Notes::default());
+    a.backplane.presence.note_in(store.clone());
     redis.cli(&["zadd", "syncchat:nodes", "1", "dead:1"]);
     let eve = UserId::generate();
     redis.cli(&[
@@ -264,7 +289,11 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
         &eve.to_string(),
         &bob.to_string(),
     ]);
-    assert_eq!(a.backplane.presence.online(&[eve]).await, [Some(false)]);
+    // It is not while it notes elsewhere that it lives.
+    store.living.lock().push("dead:1".into());
+    assert!(a.backplane.presence.departed().await.is_empty());
+    assert_eq!(a.backplane.presence.online(&[eve]).await, [Some(true)]);
+    store.living.lock().clear();
     assert_eq!(
         a.backplane.presence.departed().await,
         [eve],
@@ -274,6 +303,13 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
         b.backplane.presence.departed().await.is_empty(),
         "told once"
     );
+    assert_eq!(a.backplane.presence.online(&[eve]).await, [Some(false)]);
+
+    redis.kill();
+    until("a to note that it lives", async || {
+        store.noted.lock().iter().any(|name| name.starts_with("a:"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

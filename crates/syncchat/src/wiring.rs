@@ -105,6 +105,8 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
     } = syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
         .await?;
 
+    presence.note_in(Arc::clone(&store) as _);
+
     let traces = Traces::new();
     let fleet: Arc<dyn fleet::Fleet> = TracedFleet::new(fleet, Arc::clone(&traces));
 

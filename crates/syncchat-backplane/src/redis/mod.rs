@@ -32,6 +32,7 @@ use syncchat_core::model::UserId;
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::{LimitKind, Limiter, LimiterRates};
 use syncchat_core::ports::registry::Registry;
+use syncchat_core::ports::store::NodeStore;
 
 use self::buckets::SharedBuckets;
 use self::link::Link;
@@ -134,6 +135,10 @@ impl Fleet for RedisFleet {
 
 #[async_trait]
 impl Presence for RedisFleet {
+    fn note_in(&self, store: Arc<dyn NodeStore>) {
+        self.leases.note_in(store);
+    }
+
     async fn arrive(&self, user: UserId) -> bool {
         self.leases.arrive(user).await
     }

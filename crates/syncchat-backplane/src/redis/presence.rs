@@ -6,26 +6,32 @@
 //! one process. This node's own people are known here anyway, so an emptied Redis is filled again
 //! with the next beat.
 //!
+//! A process whose lease has ended is dead unless it noted in the store, a moment ago, that it lives:
+//! then only its way to Redis is cut, and its people stay as they were. Each process notes that every
+//! second while it does not reach Redis.
+//!
 //! That somebody is gone is believed only while it can be known: not while Redis is away, nor before
 //! the others had the time to come back to it ([`RETURN_GRACE`]), nor while a node that is heard has
 //! not renewed its lease yet. Until then whoever left is unsettled, and nobody is told.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fred::error::Error;
 use fred::interfaces::{KeysInterface, SetsInterface, SortedSetsInterface};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use syncchat_core::model::UserId;
+use syncchat_core::ports::store::NodeStore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::link::Link;
 use super::pulse::Pulse;
 use crate::limits::{
-    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT, RETURN_GRACE,
-    UNSETTLED_MAX,
+    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, NOTE_FRESH, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT,
+    RETURN_GRACE, SILENT_PROCESSES_MAX, UNSETTLED_MAX,
 };
+use crate::metrics;
 
 const NODES: &str = "syncchat:nodes";
 
@@ -36,6 +42,8 @@ pub(crate) struct Leases {
     /// Name of this process in the sorted set: the node's id and what no other process has.
     me: String,
     here: Mutex<Here>,
+    /// Where processes note that they live while Redis is away from them.
+    store: OnceLock<Arc<dyn NodeStore>>,
     renewal: Script,
     list: Script,
     burial: Script,
@@ -91,12 +99,34 @@ impl Leases {
             pulse,
             me,
             here: Mutex::default(),
+            store: OnceLock::new(),
             renewal: Script::from_lua(include_str!("lua/renew_lease.lua")),
             list: Script::from_lua(include_str!("lua/list_processes.lua")),
             burial: Script::from_lua(include_str!("lua/bury_process.lua")),
         });
         tokio::spawn(leases.clone().beat());
         leases
+    }
+
+    /// Notes in this store that this process lives, while Redis is away, for ever.
+    pub(crate) fn note_in(self: &Arc<Self>, store: Arc<dyn NodeStore>) {
+        if self.store.set(Arc::clone(&store)).is_err() {
+            tracing::error!("a second store for notes was set and is ignored");
+            return;
+        }
+        let leases = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut beats = interval(HEARTBEAT);
+            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                beats.tick().await;
+                if !leases.link.is_up()
+                    && let Err(error) = store.note_alive(&leases.me).await
+                {
+                    tracing::debug!(%error, "not noted that this node lives");
+                }
+            }
+        });
     }
 
     /// One more device here. True if the person was offline in the fleet, as far as is known.
@@ -206,8 +236,9 @@ impl Leases {
             .list
             .evalsha_with_reload(redis, NODES, vec!["dead"])
             .await?;
+        let silent = dead.into_iter().filter(|process| *process != self.me);
         let mut gone = Vec::new();
-        for process in dead.into_iter().filter(|process| *process != self.me) {
+        for process in self.without_living(silent.collect()).await {
             let forgotten = LEASE_KEYS_KEPT.as_millis().to_string();
             let buried: i64 = self
                 .burial
@@ -228,7 +259,28 @@ impl Leases {
         Ok(gone)
     }
 
-    /// Which of these have a device on another live node; `None` where that cannot be known now.
+    /// Those of these silent processes that did not note that they live. If the store does not say,
+    /// none is buried for now.
+    async fn without_living(&self, mut silent: Vec<String>) -> Vec<String> {
+        let Some(store) = self.store.get().filter(|_| !silent.is_empty()) else {
+            return silent;
+        };
+        // The others have their turn when these are buried.
+        silent.truncate(SILENT_PROCESSES_MAX);
+        match store.noted_alive(&silent, NOTE_FRESH).await {
+            Ok(living) => {
+                ::metrics::counter!(metrics::NODES_SPARED).increment(living.len() as u64);
+                silent.retain(|process| !living.contains(process));
+                silent
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the store does not say who lives");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Which of these have a device on another node that is not buried; `None` where that cannot be known now.
     async fn elsewhere(&self, users: &[UserId]) -> Vec<Option<bool>> {
         if users.is_empty() || !self.link.is_up() {
             return vec![None; users.len()];
@@ -245,7 +297,7 @@ impl Leases {
         let redis = &self.link.commands;
         let live: Vec<String> = self
             .list
-            .evalsha_with_reload(redis, NODES, vec!["live"])
+            .evalsha_with_reload(redis, NODES, vec!["unburied"])
             .await?;
         let mut online = vec![self.knows_all(&live).then_some(false); users.len()];
         for process in live.iter().filter(|process| **process != self.me) {

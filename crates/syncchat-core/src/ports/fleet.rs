@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use crate::command::CursorKind;
 use crate::model::{Conversation, ConversationId, Message, PresenceStatus, Seq, Timestamp, UserId};
+use crate::ports::store::NodeStore;
 
 /// Whom an event concerns; what a node subscribes to while it has somebody there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,6 +196,10 @@ pub trait Fleet: Send + Sync + 'static {
 /// A device of a person came to, or went from, this node; who is online in the whole fleet.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
+    /// Where nodes note that they live while the fleet cannot hear them, so that nobody takes them
+    /// for dead. To be called once, at the start; without it silence is death.
+    fn note_in(&self, _store: Arc<dyn NodeStore>) {}
+
     /// One more device of this person is here. True if they were offline in the fleet.
     async fn arrive(&self, user: UserId) -> bool;
 

@@ -6,6 +6,7 @@
 //! up to there, so no message is written by somebody whose removal came first.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -520,9 +521,30 @@ pub trait FileStore: Send + Sync + 'static {
     async fn remove_file(&self, id: FileId) -> StoreResult<()>;
 }
 
+/// What nodes note of themselves while they cannot tell one another. A store that nodes do not share
+/// keeps nothing, and so knows of nobody.
+#[async_trait]
+pub trait NodeStore: Send + Sync + 'static {
+    /// Notes that this process lives now, by the store's own clock. Repeat it every second or so
+    /// while it matters; it is forgotten some minutes after the last time.
+    async fn note_alive(&self, _process: &str) -> StoreResult<()> {
+        Ok(())
+    }
+
+    /// Those among these processes that noted within this time that they live, in any order. A few
+    /// hundred at most.
+    async fn noted_alive(
+        &self,
+        _processes: &[String],
+        _within: Duration,
+    ) -> StoreResult<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
 /// A whole store.
 #[async_trait]
-pub trait Store: ConversationStore + AccountStore + FileStore {
+pub trait Store: ConversationStore + AccountStore + FileStore + NodeStore {
     /// Makes or upgrades collections, tables and indexes; twice changes nothing. Takes over an
     /// older database that holds only the contract's fields. Says what it did, line by line.
     async fn migrate(&self) -> StoreResult<Vec<String>>;

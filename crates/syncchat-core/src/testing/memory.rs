@@ -18,7 +18,7 @@ use crate::model::{
 use crate::ports::store::{
     Addition, Append, Appended, Audience, ConversationChange, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation,
-    Store, StoreError, StoreResult,
+    NodeStore, Store, StoreError, StoreResult,
 };
 
 /// Logs, accounts and tokens in memory, with fault dials.
@@ -410,6 +410,8 @@ impl ConversationStore for MemoryStore {
         Ok(users.iter().map(of).collect())
     }
 }
+
+impl NodeStore for MemoryStore {}
 
 #[async_trait]
 impl Store for MemoryStore {

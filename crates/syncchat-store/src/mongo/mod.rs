@@ -3,8 +3,8 @@
 //! Writes are acknowledged when most members have them in their journals; reads are of what most
 //! members hold, from the primary. What must happen together happens in one transaction
 //! ([`append`], [`conversations`], [`tokens`]). `users`, `conversations` and `messages` hold the
-//! fields of the outside contract and more; `members`, `files`, `refreshTokens`,
-//! `refreshFamilies` and `syncchat` are this crate's own.
+//! fields of the outside contract and more; `members`, `files`, `nodes`,
+//! `refreshTokens`, `refreshFamilies` and `syncchat` are this crate's own.
 //!
 //! Opening waits for nothing, so that a node can start before its database; indexes and older
 //! data are `migrate`'s to see to, and [`Store::check`] says when that has not been done.
@@ -20,6 +20,7 @@ mod indexes;
 mod members;
 mod messages;
 mod migrate;
+mod nodes;
 mod orphans;
 mod primary;
 mod query;
@@ -41,8 +42,8 @@ use syncchat_core::model::{
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, PresenceChange, RefreshToken, Rotation, Store, StoreError,
-    StoreResult,
+    LogRange, NewConversation, NodeStore, PresenceChange, RefreshToken, Rotation, Store,
+    StoreError, StoreResult,
 };
 
 use self::documents::{
@@ -68,6 +69,7 @@ pub(crate) struct MongoStore {
     tokens: Collection<TokenRecord>,
     families: Collection<FamilyRecord>,
     files: Collection<FileRecord>,
+    nodes: Collection<Document>,
     /// What this crate keeps about the database itself.
     own: Collection<Document>,
     /// Under which name the server knows this program's connections.
@@ -101,6 +103,7 @@ impl MongoStore {
             tokens: database.collection("refreshTokens"),
             families: database.collection("refreshFamilies"),
             files: database.collection("files"),
+            nodes: database.collection("nodes"),
             own: database.collection("syncchat"),
             app_name,
             orphans_looked_for: orphans::LastLook::default(),
@@ -384,6 +387,22 @@ impl FileStore for MongoStore {
 
     async fn remove_file(&self, id: FileId) -> StoreResult<()> {
         self.call("remove_file", files::remove(self, id)).await
+    }
+}
+
+#[async_trait]
+impl NodeStore for MongoStore {
+    async fn note_alive(&self, process: &str) -> StoreResult<()> {
+        self.call("note_alive", nodes::note(self, process)).await
+    }
+
+    async fn noted_alive(
+        &self,
+        processes: &[String],
+        within: Duration,
+    ) -> StoreResult<Vec<String>> {
+        let work = nodes::noted(self, processes, within);
+        self.call("noted_alive", work).await
     }
 }
 

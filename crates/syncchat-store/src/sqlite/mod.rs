@@ -30,8 +30,8 @@ use syncchat_core::model::{
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, PresenceChange, RefreshToken, Rotation, Store, StoreError,
-    StoreResult,
+    LogRange, NewConversation, NodeStore, PresenceChange, RefreshToken, Rotation, Store,
+    StoreError, StoreResult,
 };
 
 use self::errors::store_error;
@@ -416,6 +416,9 @@ impl FileStore for SqliteStore {
             .await
     }
 }
+
+// One process has it to itself.
+impl NodeStore for SqliteStore {}
 
 #[async_trait]
 impl Store for SqliteStore {
