@@ -5,6 +5,7 @@
 //! load frames share writes by themselves, and a lone message waits for nothing.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
@@ -13,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
 
+use crate::handler::DisconnectReason;
 use crate::limits::{FLUSHES_PER_TURN, GATHERED_BYTES_MAX, LANES_MAX};
-use crate::session::Session;
+use crate::session::{Farewell, Session};
 
 /// The lanes of one server. Its sessions keep it.
 pub(crate) struct Flusher {
@@ -97,11 +99,52 @@ impl Waiting {
             yield_now().await;
             std::mem::swap(&mut *self.sessions.lock(), &mut taken);
             for (count, session) in (1..).zip(taken.drain(..)) {
-                session.flush(&mut scratch);
+                flush_alone(&session, |session| session.flush(&mut scratch));
                 if count % FLUSHES_PER_TURN == 0 {
                     yield_now().await;
                 }
             }
         }
+    }
+}
+
+/// A defect met in one session ends that one, as it would in a task of its own, and not all that share
+/// its lane. The panic itself is reported by the process's hook.
+fn flush_alone(session: &Arc<Session>, flush: impl FnOnce(&Arc<Session>)) {
+    if catch_unwind(AssertUnwindSafe(|| flush(session))).is_err() {
+        session.end(DisconnectReason::TransportError, Farewell::Abort);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::id::{NodeTag, Sid};
+    use crate::session::Transport;
+
+    #[tokio::test]
+    async fn a_defect_in_one_session_ends_that_one() {
+        let flusher = Flusher::start();
+        let session = || {
+            let config = Arc::new(Config::default());
+            let sid = Sid::random(NodeTag::ALONE).unwrap();
+            let transport = Transport::WebSocket;
+            Arc::new(Session::new(
+                sid,
+                config,
+                transport,
+                false,
+                Instant::now(),
+                &flusher,
+            ))
+        };
+        let (broken, sound) = (session(), session());
+        flush_alone(&broken, |_| panic!("a defect"));
+        flush_alone(&sound, |session| session.flush(&mut [0; 16]));
+        assert!(broken.is_ended());
+        assert!(!sound.is_ended());
     }
 }
