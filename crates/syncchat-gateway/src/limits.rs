@@ -91,9 +91,12 @@ pub(crate) const ARRIVALS_READS_MAX: usize = 2;
 pub(crate) const PRESENCE_GRACE: Duration = Duration::from_secs(2);
 /// People told of a change of presence. Others see it when they ask.
 pub(crate) const PRESENCE_WATCHERS_MAX: usize = 500;
-/// From one look at who came and went to the next. Who comes alone is told at once; those of one round
-/// share what is asked of the store, and what is told to one socket shares its write.
+/// From one look at a crowd that came and went to the next. Those of one round share what is asked of
+/// the store, and what is told to one socket shares its write.
 pub(crate) const PRESENCE_ROUND: Duration = Duration::from_millis(500);
+/// People in a round after whom the next need not wait. Who watches is told only once they were looked
+/// at themselves, so those who come one by one must not be kept waiting for it.
+pub(crate) const PRESENCE_FEW: usize = 8;
 /// People looked at in one round. More wait for the next, which follows at once.
 pub(crate) const PRESENCE_ROUND_MAX: usize = 1_000;
 /// People of one round of whom the fleet is asked at once.

@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::gateway::Parts;
 use crate::hub::Hub;
 use crate::limits::{
-    PRESENCE_ASKED_AT_ONCE, PRESENCE_BATCH_MAX, PRESENCE_DEPARTED_INTERVAL, PRESENCE_GRACE,
-    PRESENCE_ROUND, PRESENCE_ROUND_MAX, PRESENCE_TOLD_PER_TURN, PRESENCE_WAITING_MAX,
-    PRESENCE_WATCHERS_MAX,
+    PRESENCE_ASKED_AT_ONCE, PRESENCE_BATCH_MAX, PRESENCE_DEPARTED_INTERVAL, PRESENCE_FEW,
+    PRESENCE_GRACE, PRESENCE_ROUND, PRESENCE_ROUND_MAX, PRESENCE_TOLD_PER_TURN,
+    PRESENCE_WAITING_MAX, PRESENCE_WATCHERS_MAX,
 };
 use crate::metrics;
 use crate::timers::Timers;
@@ -87,7 +87,7 @@ impl PresenceKeeper {
                 .filter_map(std::future::ready);
             let changes: Vec<PresenceChange> = changes.collect().await;
             self.changed(&changes, told).await;
-            if taken < PRESENCE_ROUND_MAX {
+            if (PRESENCE_FEW + 1..PRESENCE_ROUND_MAX).contains(&taken) {
                 sleep_until(next).await;
             }
         }
