@@ -67,6 +67,16 @@ describe('presence across gateways', () => {
     assert.ok(Date.now() - Date.parse(now.lastSeen) < 10_000, `last seen ${now.lastSeen}`);
   });
 
+  it('tells those who came with a crowd of whom comes right after them', async () => {
+    const [ann, bob] = await pair();
+    const crowd = await Promise.all(Array.from({ length: 24 }, () => person(fleet.node(0))));
+    await Promise.all(crowd.map((who) => join(0, who)));
+    const a = await join(0, ann);
+    assert.equal((await asked(a, bob)).status, 'offline');
+    await join(1, bob);
+    await shows(a, bob, 'online', 5_000);
+  });
+
   it('shows the same on every gateway, by sockets and by REST', async () => {
     const [ann, bob] = await pair();
     await join(2, bob);

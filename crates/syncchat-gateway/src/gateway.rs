@@ -138,8 +138,10 @@ impl Gateway {
         self.keep(tokio::spawn(additions).abort_handle());
         let typing = Arc::clone(&self.typing).run();
         self.keep(tokio::spawn(typing).abort_handle());
-        let presence = Arc::clone(&self.presence).run();
-        self.keep(tokio::spawn(presence).abort_handle());
+        let looks = Arc::clone(&self.presence).look_around();
+        self.keep(tokio::spawn(looks).abort_handle());
+        let told = Arc::clone(&self.presence).tell_in_rounds();
+        self.keep(tokio::spawn(told).abort_handle());
         let departed = Arc::clone(&self.presence).watch_departed();
         self.keep(tokio::spawn(departed).abort_handle());
         let (me, deadlines) = (self.me.clone(), Arc::clone(&self.deadlines));

@@ -91,19 +91,19 @@ pub(crate) const ARRIVALS_READS_MAX: usize = 2;
 pub(crate) const PRESENCE_GRACE: Duration = Duration::from_secs(2);
 /// People told of a change of presence. Others see it when they ask.
 pub(crate) const PRESENCE_WATCHERS_MAX: usize = 500;
-/// From one look at a crowd that came and went to the next. Those of one round share what is asked of
-/// the store, and what is told to one socket shares its write.
+/// From telling of a crowd that came and went to the next time. Those of one round share what is asked
+/// of the store, and what is told to one socket shares its write.
 pub(crate) const PRESENCE_ROUND: Duration = Duration::from_millis(500);
-/// People in a round after whom the next need not wait. Who watches is told only once they were looked
-/// at themselves, so those who come one by one must not be kept waiting for it.
+/// People in a round after whom the next need not wait.
 pub(crate) const PRESENCE_FEW: usize = 8;
-/// People looked at in one round. More wait for the next, which follows at once.
-pub(crate) const PRESENCE_ROUND_MAX: usize = 1_000;
-/// People of one round of whom the fleet is asked at once.
+/// People looked at together. More are looked at right after.
+pub(crate) const PRESENCE_LOOKS_MAX: usize = 1_000;
+/// People of whom the fleet is told at once.
 pub(crate) const PRESENCE_ASKED_AT_ONCE: usize = 64;
 /// People whose contacts are read at once.
 pub(crate) const PRESENCE_BATCH_MAX: usize = 100;
-/// People who wait beyond a round before those in it are no longer told to others, only noted.
+/// People of whom others are still to be told. Beyond it nobody more is looked at; and if so many more
+/// wait for that, those of a round are not told to others, only noted.
 pub(crate) const PRESENCE_WAITING_MAX: usize = 4_000;
 /// Contacts told before others may run.
 pub(crate) const PRESENCE_TOLD_PER_TURN: usize = 1_000;

@@ -2,10 +2,12 @@
 //!
 //! What counts is whether a person has a socket on this node now, not how it came to that: each
 //! change only says "look again", at once or after a grace, so a reconnect in between is seen by
-//! nobody. Looks are made in rounds: a crowd that comes at once shares the questions to the store, and
-//! each of those who watch gets what a round has for them in one write.
+//! nobody. The fleet hears at once who is here: others are told of a change only if they are here, so
+//! two who come together must not miss each other. Telling goes in rounds: a crowd that comes at once
+//! shares the questions to the store, and each of those who watch gets what a round has for them in one
+//! write.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -15,13 +17,14 @@ use syncchat_core::Chat;
 use syncchat_core::model::{PresenceStatus, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, Presence};
 use syncchat_core::ports::store::{AccountStore, PresenceChange};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gateway::Parts;
 use crate::hub::Hub;
 use crate::limits::{
     PRESENCE_ASKED_AT_ONCE, PRESENCE_BATCH_MAX, PRESENCE_DEPARTED_INTERVAL, PRESENCE_FEW,
-    PRESENCE_GRACE, PRESENCE_ROUND, PRESENCE_ROUND_MAX, PRESENCE_TOLD_PER_TURN,
+    PRESENCE_GRACE, PRESENCE_LOOKS_MAX, PRESENCE_ROUND, PRESENCE_TOLD_PER_TURN,
     PRESENCE_WAITING_MAX, PRESENCE_WATCHERS_MAX,
 };
 use crate::metrics;
@@ -35,6 +38,12 @@ pub(crate) struct PresenceKeeper {
     here: Mutex<HashSet<UserId>>,
     /// Who is here although the fleet was told otherwise since.
     mistaken: Mutex<HashSet<UserId>>,
+    /// What the fleet knows and nobody was told yet: the last of each person.
+    untold: Mutex<HashMap<UserId, PresenceChange>>,
+    /// There is something to tell.
+    news: Notify,
+    /// What there was to tell is being told.
+    room: Notify,
     hub: Arc<Hub>,
     chat: Arc<Chat>,
     fleet: Arc<dyn Fleet>,
@@ -48,6 +57,9 @@ impl PresenceKeeper {
             due: Timers::new(),
             here: Mutex::default(),
             mistaken: Mutex::default(),
+            untold: Mutex::default(),
+            news: Notify::new(),
+            room: Notify::new(),
             hub,
             chat: Arc::clone(&parts.chat),
             fleet: Arc::clone(&parts.fleet),
@@ -66,31 +78,51 @@ impl PresenceKeeper {
         self.due.set(Instant::now() + PRESENCE_GRACE, user);
     }
 
-    /// Looks at who came and went, round after round, for ever.
-    pub(crate) async fn run(self: Arc<PresenceKeeper>) {
+    /// Looks at who came and went, and has the fleet know, for ever.
+    pub(crate) async fn look_around(self: Arc<PresenceKeeper>) {
         loop {
             let first = self.due.next().await;
-            let next = Instant::now() + PRESENCE_ROUND;
             // Each once: what counts is how it is when it is looked at.
             let mut users = HashSet::from([first]);
-            let mut taken = 1;
-            while taken < PRESENCE_ROUND_MAX
+            while users.len() < PRESENCE_LOOKS_MAX
                 && let Some(user) = self.due.take_due()
             {
                 users.insert(user);
-                taken += 1;
             }
-            let told = self.due.len() <= PRESENCE_WAITING_MAX;
-            let changes = stream::iter(users)
+            stream::iter(users)
                 .map(|user| self.look(user))
                 .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
-                .filter_map(std::future::ready);
-            let changes: Vec<PresenceChange> = changes.collect().await;
+                .filter_map(std::future::ready)
+                .for_each(|change| {
+                    self.untold.lock().insert(change.user, change);
+                    self.news.notify_one();
+                    std::future::ready(())
+                })
+                .await;
+            while self.untold.lock().len() >= PRESENCE_WAITING_MAX {
+                self.room.notified().await;
+            }
+        }
+    }
+
+    /// Tells what was seen, round after round, for ever.
+    pub(crate) async fn tell_in_rounds(self: Arc<PresenceKeeper>) {
+        loop {
+            self.news.notified().await;
+            let next = Instant::now() + PRESENCE_ROUND;
+            let changes = self.take_untold();
+            self.room.notify_one();
+            let told = self.due.len() <= PRESENCE_WAITING_MAX;
             self.changed(&changes, told).await;
-            if (PRESENCE_FEW + 1..PRESENCE_ROUND_MAX).contains(&taken) {
+            if changes.len() > PRESENCE_FEW {
                 sleep_until(next).await;
             }
         }
+    }
+
+    fn take_untold(&self) -> Vec<PresenceChange> {
+        let untold = std::mem::take(&mut *self.untold.lock());
+        untold.into_values().collect()
     }
 
     /// Tells of people whose node died, and of those who were wrongly said to be gone, for ever.
@@ -118,6 +150,7 @@ impl PresenceKeeper {
             .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
             .filter_map(std::future::ready);
         let changes: Vec<PresenceChange> = changes.collect().await;
+        self.changed(&self.take_untold(), true).await;
         self.changed(&changes, true).await;
     }
 
