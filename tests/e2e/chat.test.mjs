@@ -87,7 +87,7 @@ for (const storeName of storeNames) {
           const next = await say(b1, conversation.id, 'answer', { replyTo: message.id });
           assert.equal(next.seq, 2);
           assert.equal(next.replyTo, message.id);
-          await a1.hears('receive_msg', (m) => m.seq === 2);
+          for (const socket of [a1, b2]) await socket.hears('receive_msg', (m) => m.seq === 2);
           assert.equal(b2.received(conversation.id).length, 2);
         });
 
