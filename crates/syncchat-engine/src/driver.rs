@@ -2,8 +2,8 @@
 //!
 //! A turn: look what others asked for, let the events under way go on, take what came (the packets
 //! of a POST, or the messages of the WebSocket), look at the clock. What is to be written is left to
-//! the session's lane; if the kernel took no more, wait until it does. One timer serves all deadlines and is only set again when it went off or something is due earlier: a
-//! message costs no timer.
+//! the session's lane; if the kernel took no more, wait until it does. One timer serves all deadlines
+//! and is only set again when it went off or something is due earlier: a message costs no timer.
 
 use std::future::Future;
 use std::ops::ControlFlow;

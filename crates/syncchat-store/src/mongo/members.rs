@@ -14,9 +14,7 @@ use syncchat_core::model::{
 use syncchat_core::ports::store::{Addition, Audience, CursorAdvance, Cursors, StoreResult};
 
 use super::documents::{HeadRecord, Id, MemberRecord, MessageRecord, count, int, oids, timestamp};
-use super::errors::{matched, store_error};
-use super::{MongoStore, conversations, query, union};
-use crate::limits::CALL_TIMEOUT;
+use super::{MongoStore, conversations, query, union, updates};
 
 // === Memberships ===
 
@@ -268,7 +266,7 @@ pub(super) async fn advance(
         }
         answers.push(Some((row.cursors(), rose)));
     }
-    write(store, updates).await?;
+    updates::apply(store, "members", updates).await?;
     Ok(answers)
 }
 
@@ -350,25 +348,6 @@ async fn ordinals(
         }
     }
     Ok(places)
-}
-
-async fn write(store: &MongoStore, updates: Vec<Document>) -> StoreResult<()> {
-    if updates.is_empty() {
-        return Ok(());
-    }
-    let wait = CALL_TIMEOUT.as_millis() as i64;
-    let reply = store
-        .database
-        .run_command(doc! {
-            "update": "members",
-            "updates": updates,
-            "ordered": false,
-            "maxTimeMS": wait,
-            "writeConcern": { "w": "majority", "j": true, "wtimeout": wait },
-        })
-        .await
-        .map_err(|error| store_error(&error))?;
-    matched(&reply).map(drop)
 }
 
 // === Who has come how far ===

@@ -27,6 +27,7 @@ mod query;
 mod tokens;
 mod transaction;
 mod union;
+mod updates;
 mod users;
 
 use std::time::Duration;

@@ -1,13 +1,12 @@
 //! Accounts and profiles.
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, doc};
 use syncchat_core::model::{Account, User, UserId};
 use syncchat_core::ports::store::{AccountWrite, PresenceChange, StoreError, StoreResult};
 
 use super::documents::{Id, UserRecord, date, int, oids};
-use super::errors::{is_duplicate, matched, store_error};
-use super::{MongoStore, query};
-use crate::limits::CALL_TIMEOUT;
+use super::errors::{is_duplicate, store_error};
+use super::{MongoStore, query, updates};
 
 pub(super) async fn create(store: &MongoStore, account: &Account) -> StoreResult<AccountWrite> {
     match store.users.insert_one(UserRecord::from(account)).await {
@@ -115,25 +114,9 @@ pub(super) async fn set_presence(
     store: &MongoStore,
     changes: &[PresenceChange],
 ) -> StoreResult<()> {
-    if changes.is_empty() {
-        return Ok(());
-    }
     let update = |change: &PresenceChange| {
         let set = doc! { "status": change.status.as_str(), "lastSeen": date(change.at) };
         doc! { "q": { "_id": change.user.oid() }, "u": { "$set": set } }
     };
-    let updates: Vec<Document> = changes.iter().map(update).collect();
-    let wait = CALL_TIMEOUT.as_millis() as i64;
-    let reply = store
-        .database
-        .run_command(doc! {
-            "update": "users",
-            "updates": updates,
-            "ordered": false,
-            "maxTimeMS": wait,
-            "writeConcern": { "w": "majority", "j": true, "wtimeout": wait },
-        })
-        .await
-        .map_err(|error| store_error(&error))?;
-    matched(&reply).map(drop)
+    updates::apply(store, "users", changes.iter().map(update).collect()).await
 }
