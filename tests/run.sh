@@ -18,14 +18,17 @@ say "the page"
 cargo xtask web
 npm --prefix web run --silent test
 
-say "the binary"
+say "the binary, and the load harness"
 cargo build --release --locked --bin syncchat
+cargo build --locked -p syncchat-loadtest
 
 cd tests
 say "end to end, with the official clients"
 npm run --silent e2e
 say "the page in a browser"
 SYNCCHAT_BIN=$PWD/../target/release/syncchat npm --prefix ../web run --silent e2e:quick
+say "the load harness"
+npm run --silent load
 say "hostile input"
 npm run --silent hostile
 say "faults"

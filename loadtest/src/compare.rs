@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
+use crate::address::Trust;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::run::{Settings, run};
@@ -223,7 +224,8 @@ fn one(
     let running = Running::start(&server.command, Some(&plan.server_cpus), ports)?;
     let target = server.target.as_ref().map(|target| folder.join(target));
     let settings = Settings {
-        addresses: vec![format!("127.0.0.1:{}", running.port)],
+        addresses: vec![format!("http://127.0.0.1:{}", running.port).parse()?],
+        trust: Trust::default(),
         target: Target::read(target.as_deref())?,
         processes: 1,
         joining: None,

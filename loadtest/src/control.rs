@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
+use crate::address::{Address, Trust};
 use crate::measure::Sums;
 use crate::scenario::{Scenario, Timing};
 use crate::target::Target;
@@ -15,8 +16,10 @@ use crate::target::Target;
 /// What a worker is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// Where the server is: `HOST:PORT`, one or more, taken in turn.
-    pub(crate) addresses: Vec<String>,
+    /// Where the server is: one or more, taken in turn.
+    pub(crate) addresses: Vec<Address>,
+    /// Whose word is taken for the servers' certificates.
+    pub(crate) trust: Trust,
     /// Addresses to connect from, taken in turn; empty: the system chooses.
     pub(crate) sources: Vec<String>,
     /// How to talk to it.

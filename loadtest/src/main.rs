@@ -5,6 +5,7 @@
 //! [`outcome`] (what it comes to).
 #![allow(clippy::print_stdout, reason = "its result goes to standard output")]
 
+mod address;
 mod clock;
 mod compare;
 mod control;
@@ -23,11 +24,13 @@ mod usage;
 mod verdict;
 mod worker;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use address::{Address, Trust};
 use run::Settings;
 use scenario::Scenario;
 use target::Target;
@@ -74,9 +77,12 @@ enum Command {
 struct RunOptions {
     /// The scenario, a TOML file; see loadtest/scenarios.
     scenario: PathBuf,
-    /// The server, or several that are taken in turn; http only.
+    /// The server, or several that are taken in turn: http://HOST[:PORT] or https://HOST[:PORT].
     #[arg(long, default_value = "http://127.0.0.1:8080", value_delimiter = ',')]
-    url: Vec<String>,
+    url: Vec<Address>,
+    /// Believe certificates of these authorities, a PEM file, instead of this system's.
+    #[arg(long)]
+    ca: Option<PathBuf>,
     /// How to talk to it, a TOML file; SyncChat if absent. See loadtest/targets.
     #[arg(long)]
     target: Option<PathBuf>,
@@ -150,17 +156,10 @@ impl RunOptions {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let mut addresses = Vec::new();
-        for url in &self.url {
-            let rest = url
-                .strip_prefix("http://")
-                .ok_or_else(|| format!("{url}: must begin with http://"))?;
-            let host = rest.trim_end_matches('/');
-            addresses.push(match host.contains(':') {
-                true => host.to_owned(),
-                false => format!("{host}:80"),
-            });
-        }
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let ca = self.ca.as_ref().map(read).transpose()?;
         let probes = match (self.metrics.is_empty(), self.server_pid.is_empty()) {
             (false, _) => self.metrics.iter().cloned().map(Probe::Metrics).collect(),
             (true, false) => self
@@ -169,10 +168,11 @@ impl RunOptions {
                 .copied()
                 .map(Probe::Process)
                 .collect(),
-            (true, true) => found(&addresses),
+            (true, true) => found(&self.url),
         };
         Ok(Settings {
-            addresses,
+            addresses: self.url.clone(),
+            trust: Trust { ca },
             target: Target::read(self.target.as_deref())?,
             processes: self.processes,
             joining: self.listen.clone().zip(self.joining),
@@ -185,10 +185,15 @@ impl RunOptions {
 }
 
 /// The processes of this host that listen at these addresses.
-fn found(addresses: &[String]) -> Vec<Probe> {
-    let local = |address: &&String| address.starts_with("127.") || address.starts_with("localhost");
-    let ports = addresses.iter().filter(local);
-    let ports = ports.filter_map(|address| address.rsplit(':').next()?.parse().ok());
+fn found(addresses: &[Address]) -> Vec<Probe> {
+    let local = |address: &&Address| {
+        address.host == "localhost"
+            || address
+                .name()
+                .parse()
+                .is_ok_and(|ip: IpAddr| ip.is_loopback())
+    };
+    let ports = addresses.iter().filter(local).map(|address| address.port);
     ports
         .filter_map(usage::listener)
         .map(Probe::Process)
@@ -210,6 +215,8 @@ fn main() -> ExitCode {
 
 fn obey(command: Command) -> Result<ExitCode, Failure> {
     rlimit::increase_nofile_limit(u64::MAX)?;
+    // For sockets and REST alike. There is none before, so it cannot fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
         Command::Join { coordinator } => {
             worker::join(&coordinator)?;

@@ -1,5 +1,6 @@
 //! Who of the cast is played by which worker.
 
+use crate::address::{Address, Trust};
 use crate::control::{Plan, RoomPlan, SeatPlan, SocketPlan, share};
 use crate::scenario::Scenario;
 use crate::setup::Cast;
@@ -11,7 +12,7 @@ pub(crate) fn divide(
     target: &Target,
     casts: &[Cast],
     workers: usize,
-    addresses: &[String],
+    (addresses, trust): (&[Address], &Trust),
     sources: &[String],
 ) -> Vec<Plan> {
     let mut rooms = Vec::new();
@@ -49,6 +50,7 @@ pub(crate) fn divide(
     }
     let plan = |(index, sockets)| Plan {
         addresses: addresses.to_vec(),
+        trust: trust.clone(),
         sources: sources.to_vec(),
         target: target.clone(),
         scenario: Scenario {
@@ -101,7 +103,14 @@ mod tests {
             limits: Default::default(),
         };
         let target = Target::read(None).unwrap();
-        let plans = divide(&scenario, &target, &[cast], 3, &[], &[]);
+        let plans = divide(
+            &scenario,
+            &target,
+            &[cast],
+            3,
+            (&[], &Trust::default()),
+            &[],
+        );
         let sockets: Vec<_> = plans.iter().flat_map(|plan| &plan.sockets).collect();
         assert_eq!(sockets.len(), 12 * 2);
         assert!(sockets.iter().all(|socket| socket.seats.len() == 2));

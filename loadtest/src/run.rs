@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
+use crate::address::{Address, Trust};
 use crate::clock::{Clock, micros};
 use crate::control::{Lines, Order, Plan, SenderTotal, Tick, Verdict, Word, tell};
 use crate::outcome::{Outcome, Second};
@@ -20,8 +21,10 @@ use crate::usage::{Probe, Usage, sum};
 
 /// How a run is to be made, apart from what is to be done.
 pub(crate) struct Settings {
-    /// `HOST:PORT` of the server, or of several that are taken in turn.
-    pub(crate) addresses: Vec<String>,
+    /// The server, or several that are taken in turn.
+    pub(crate) addresses: Vec<Address>,
+    /// Whose word is taken for their certificates.
+    pub(crate) trust: Trust,
     /// How to talk to it.
     pub(crate) target: Target,
     /// Workers started here.
@@ -71,7 +74,7 @@ pub(crate) fn run(scenario: &Scenario, settings: &Settings) -> Result<Outcome, F
     progress.say(&format!("{}: making people and rooms", scenario.name));
     // Who joins may come while people and rooms are being made.
     let listener = listen(settings)?;
-    let casts = setup::cast(scenario, &settings.target, &settings.addresses[0])?;
+    let casts = setup::cast(scenario, settings)?;
     let setup_seconds = began.elapsed().as_secs_f64();
     progress.say(&format!("made in {setup_seconds:.1} s"));
 
@@ -112,11 +115,11 @@ pub(crate) fn run(scenario: &Scenario, settings: &Settings) -> Result<Outcome, F
         &settings.target,
         &casts,
         run.workers.len(),
-        &settings.addresses,
+        (&settings.addresses, &settings.trust),
         &settings.sources,
     );
     let mut outcome = Outcome::new(scenario, &settings.target.name, run.workers.len());
-    outcome.addresses.clone_from(&settings.addresses);
+    outcome.addresses = settings.addresses.iter().map(Address::to_string).collect();
     outcome.setup_seconds = setup_seconds;
     outcome.usage.before = sum(&run.usage());
     run.open(plans, &mut outcome)?;

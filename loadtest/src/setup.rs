@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::run::Settings;
 use crate::scenario::{Group, Scenario};
-use crate::target::{Accounts, Target};
+use crate::target::Accounts;
 
 /// Calls at once: enough to fill the commits of a store that gathers them.
 const CALLERS: usize = 32;
@@ -47,17 +48,13 @@ impl Cast {
 ///
 /// # Errors
 /// The server refuses.
-pub(crate) fn cast(
-    scenario: &Scenario,
-    target: &Target,
-    address: &str,
-) -> Result<Vec<Cast>, Failure> {
+pub(crate) fn cast(scenario: &Scenario, settings: &Settings) -> Result<Vec<Cast>, Failure> {
     // Names must not meet those of an earlier run.
     let run = format!("{:07x}", fastrand::u32(..) >> 4);
     let groups = scenario.groups.iter().enumerate();
-    let casts = groups.map(|(g, group)| match target.accounts {
+    let casts = groups.map(|(g, group)| match settings.target.accounts {
         Accounts::None => Ok(made_up(group, &format!("{run}-{g}"))),
-        Accounts::Rest => Rest::new(address).cast(group, &format!("lt-{run}-{g}")),
+        Accounts::Rest => Rest::new(settings)?.cast(group, &format!("lt-{run}-{g}")),
     });
     casts.collect()
 }
@@ -82,16 +79,20 @@ struct Rest {
 }
 
 impl Rest {
-    fn new(address: &str) -> Rest {
-        let config = ureq::Agent::config_builder()
+    /// To the first of the servers.
+    fn new(settings: &Settings) -> Result<Rest, Failure> {
+        let address = &settings.addresses[0];
+        let mut config = ureq::Agent::config_builder()
             .max_idle_connections(CALLERS)
             .max_idle_connections_per_host(CALLERS)
-            .http_status_as_error(false)
-            .build();
-        Rest {
-            agent: config.into(),
-            base: format!("http://{address}/api"),
+            .http_status_as_error(false);
+        if address.secure {
+            config = config.tls_config(settings.trust.rest()?);
         }
+        Ok(Rest {
+            agent: config.build().into(),
+            base: format!("{}/api", address.url()),
+        })
     }
 
     fn cast(&self, group: &Group, prefix: &str) -> Result<Cast, Failure> {

@@ -25,14 +25,17 @@ use memchr::memmem::Finder;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event};
 use rustix::time::Timespec;
+use rustls::pki_types::ServerName;
 
 use crate::Failure;
+use crate::address::{Address, Trust};
 use crate::clock::{Clock, own_cpu};
 use crate::control::{Lines, Order, Plan, RoomPlan, Tick, Verdict, Word, tell};
 use crate::mark::Marks;
 use crate::measure::Sums;
 use crate::scenario::Scenario;
 
+use connection::Server;
 use packets::Ways;
 use polling::Lane;
 use socket::Socket;
@@ -101,7 +104,7 @@ struct Worker {
     ways: Ways,
     marks: Marks,
     seq_key: Finder<'static>,
-    servers: Vec<SocketAddr>,
+    servers: Vec<Server>,
     sources: Vec<SocketAddr>,
     sockets: Vec<Socket>,
     senders: Vec<Sender>,
@@ -176,15 +179,28 @@ fn reach(coordinator: &str) -> Result<TcpStream, Failure> {
     }
 }
 
+/// The servers' addresses, and what is needed for TLS with those that speak it.
+fn servers(addresses: &[Address], trust: &Trust) -> Result<Vec<Server>, Failure> {
+    let secure = addresses.iter().any(|address| address.secure);
+    let client = secure.then(|| trust.client()).transpose()?;
+    let mut servers = Vec::new();
+    for address in addresses {
+        let found = address.to_string().to_socket_addrs()?.next();
+        let name = ServerName::try_from(address.name().to_owned())?;
+        let client = client.clone().filter(|_| address.secure);
+        servers.push(Server {
+            address: found.ok_or_else(|| format!("{address}: no such host"))?,
+            tls: client.map(|client| (client, name)),
+        });
+    }
+    Ok(servers)
+}
+
 impl Worker {
     fn new(control: TcpStream, orders: Receiver<Order>, plan: Plan) -> Result<Worker, Failure> {
         let clock = Clock::new();
         let now = clock.now();
-        let mut servers = Vec::new();
-        for address in &plan.addresses {
-            let found = address.to_socket_addrs()?.next();
-            servers.push(found.ok_or_else(|| format!("{address}: no such host"))?);
-        }
+        let servers = servers(&plan.addresses, &plan.trust)?;
         let mut sources = Vec::new();
         for source in &plan.sources {
             sources.push(SocketAddr::new(source.parse()?, 0));

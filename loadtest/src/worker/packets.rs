@@ -10,6 +10,7 @@ use super::seat::Came;
 use super::socket::State;
 use super::talk::{Waiting, What};
 use super::{Due, Worker};
+use crate::address::Address;
 use crate::mark::number_after;
 use crate::target::{Slot, Target, Template};
 
@@ -38,7 +39,7 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
-    pub(crate) fn new(target: &Target, address: &str) -> Ways {
+    pub(crate) fn new(target: &Target, address: &Address) -> Ways {
         let begin = |event: &str| format!("42[\"{event}\"").into_bytes();
         let some = |text: &str| (!text.is_empty()).then_some(text.to_owned());
         let upgrade = format!(
@@ -50,7 +51,7 @@ impl Ways {
         Ways {
             upgrade: upgrade.into_bytes(),
             path: target.path.clone(),
-            host: address.to_owned(),
+            host: address.to_string(),
             receive: begin(&target.receive),
             own: some(&target.own).map(|event| begin(&event)),
             ready: some(&target.ready).map(|event| begin(&event)),

@@ -119,7 +119,7 @@ impl Worker {
         if polling.post.is_none() {
             let (server, source) = (self.sockets[i].server, self.next_source());
             let token = Worker::token(i, Lane::Post);
-            match Connection::open(&self.epoll, token, self.servers[server], source) {
+            match Connection::open(&self.epoll, token, &self.servers[server], source) {
                 Ok(connection) => self.lay_post(i, connection),
                 Err(error) => return self.gone(i, &error.to_string()),
             }

@@ -147,7 +147,7 @@ impl Worker {
         if let Some(polling) = &mut socket.polling {
             polling.reset();
         }
-        let (attempt, server) = (socket.attempt, self.servers[socket.server]);
+        let (attempt, server) = (socket.attempt, &self.servers[socket.server]);
         let token = Worker::token(i, Lane::Main);
         match Connection::open(&self.epoll, token, server, source) {
             Ok(connection) => {
