@@ -353,6 +353,9 @@ for (const storeName of storeNames) {
         const ann = await person(short);
         const stays = await device(short, ann, { reconnection: false });
         const goes = await device(short, ann, { reconnection: false });
+        const polls = await device(short, ann, { reconnection: false, transports: TRANSPORTS.polling });
+        const reasons = [];
+        polls.on('disconnect', (reason) => reasons.push(reason));
         assert.ok((await stays.hears('token_expiring')).expiresAt);
         await sleep(1_200);
         const fresh = await ann.api.post('/auth/refresh', { refreshToken: ann.refreshToken });
@@ -360,6 +363,9 @@ for (const storeName of storeNames) {
         assert.equal(ack.ok, true);
         await goes.hears('server_closing', (m) => m.reason === 'token_expired');
         await until('the socket to be gone', () => !goes.connected);
+        await polls.hears('server_closing', (m) => m.reason === 'token_expired');
+        await until('the polling socket to be gone', () => reasons.length > 0);
+        assert.deepEqual(reasons, ['io server disconnect']);
         assert.equal(stays.connected, true);
         const late = socketOf(short, { auth: { token: ann.token } });
         const error = await new Promise((resolve) => late.on('connect_error', resolve));
@@ -393,7 +399,8 @@ for (const storeName of storeNames) {
     it('drains: tells its clients, closes so that they come back, and exits 0', async () => {
       const draining = await startNode({ ...store.flags, drain: '1s', ...(store.mongod ? { store: store.mongod.url('drain') } : {}) });
       const ann = await person(draining);
-      const sockets = await Promise.all(Array.from({ length: 5 }, () => device(draining, ann, { reconnection: false })));
+      const ways = [...Object.values(TRANSPORTS), ...Object.values(TRANSPORTS)];
+      const sockets = await Promise.all(ways.map((transports) => device(draining, ann, { reconnection: false, transports })));
       const reasons = sockets.map((socket) => new Promise((resolve) => socket.on('disconnect', resolve)));
       draining.signal('SIGTERM');
       await until('readyz to turn', async () => (await fetch(`${draining.admin}/readyz`)).status === 503);

@@ -44,7 +44,8 @@ pub const UPGRADING_POLL_HOLD: Duration = Duration::from_millis(100);
 /// POST may be here first: it waits so long for the poll that shall be answered.
 pub const CLOSING_POLL_WAIT: Duration = Duration::from_millis(25);
 
-/// How long a session that the server ended waits for a poll to say so to.
+/// How long a session that the server ended waits for the polls that take what is left and then
+/// hear of the end.
 pub const GOODBYE_POLL_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a session that the server ended is remembered for the POST that its client has sent

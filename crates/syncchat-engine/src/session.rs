@@ -111,7 +111,7 @@ pub(crate) enum Farewell {
     Answer(Bytes),
     /// Something is wrong: a waiting poll gets `1`.
     Error(Bytes),
-    /// The server ends it: what waits is written first; polls get it with a `1` behind it.
+    /// The server ends it: what waits is written first; the poll after that gets `1`.
     Flush(Bytes),
     /// The connection is broken or hopeless: nothing more is written to it.
     Abort,

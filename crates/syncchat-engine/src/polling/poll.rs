@@ -13,7 +13,7 @@ use crate::answer::{self, Body, PollBody};
 use crate::compression;
 use crate::handler::DisconnectReason;
 use crate::limits::UPGRADING_POLL_HOLD;
-use crate::session::{End, Farewell, Session, Shared, Transport};
+use crate::session::{Farewell, Session, Shared, Transport};
 
 /// A poll that waits.
 pub(super) struct Waiting {
@@ -160,7 +160,9 @@ impl Shared {
         }
     }
 
-    /// Everything for a poll: what waits, and the goodbye if it is over.
+    /// Everything for a poll: what waits, or the goodbye if it is over. Never both: the JavaScript
+    /// client acts on a close at once, and on events that came with it only when its socket is
+    /// closed already, so nobody would hear why the server ends it.
     fn take(&mut self) -> Answer {
         if let Some(polling) = &mut self.polling {
             polling.taking = None;
@@ -168,21 +170,22 @@ impl Shared {
         if self.transport == Transport::WebSocket {
             return Answer::say(Frame::noop());
         }
-        let mut frames = self.out.take_frames();
+        let frames = self.out.take_frames();
         let is_taken = !frames.is_empty();
-        if let Some(End { said, .. }) = &mut self.end {
-            frames.push(Frame::close());
-            *said = true;
-        }
-        if frames.is_empty() {
-            return Answer::say(Frame::noop());
-        }
+        let answer = match (&mut self.end, is_taken) {
+            (_, true) => Answer { frames, is_taken },
+            (None, false) => return Answer::say(Frame::noop()),
+            (Some(end), false) => {
+                end.said = true;
+                Answer::say(Frame::close())
+            }
+        };
         if is_taken && let Some(polling) = &mut self.polling {
             polling.in_flight += 1;
         }
         // The task looks whether the queue was behind, and whether goodbye is said.
         self.wake();
-        Answer { frames, is_taken }
+        answer
     }
 
     /// A poll was held long enough.

@@ -270,12 +270,14 @@ async fn the_server_ends_a_session() {
         "ok"
     );
     served.told("disconnected server_close").await;
-    assert_eq!(poller.poll().await.body, "42[\"echo\",1]\x1e1");
+    assert_eq!(poller.poll().await.body, "42[\"echo\",1]");
+    assert_eq!(poller.poll().await.body, "1");
     assert_gone(&poller).await;
-    // DISCONNECT, then the end.
+    // DISCONNECT, then the end, to a poll of its own: the official client would act on it first.
     let poller = Poller::connect(served.address).await;
     poller.post(r#"42["kick"]"#).await;
-    assert_eq!(poller.poll().await.body, "41\x1e1");
+    assert_eq!(poller.poll().await.body, "41");
+    assert_eq!(poller.poll().await.body, "1");
     assert_gone(&poller).await;
     served.emptied().await;
     served.told("disconnected server_disconnect").await;
