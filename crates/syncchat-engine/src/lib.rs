@@ -51,7 +51,7 @@ mod flush;
 mod heartbeat;
 mod id;
 mod inbound;
-mod metrics;
+pub mod metrics;
 mod origin;
 mod outbound;
 mod polling;

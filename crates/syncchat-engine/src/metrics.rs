@@ -1,9 +1,50 @@
 //! What the engine counts. Names are part of the outside contract.
 
-use metrics::{counter, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::handler::DisconnectReason;
 use crate::socket::Class;
+
+/// Tells the recorder help and units of what only the engine knows; the program describes the rest.
+pub fn describe() {
+    for (name, help) in [
+        (
+            "syncchat_outbound_dropped_total",
+            "frames that no client will get, by class",
+        ),
+        (
+            "syncchat_outbound_behind_total",
+            "queues that went over their limit",
+        ),
+        (
+            "syncchat_sessions_closed_total",
+            "sessions ended, by reason",
+        ),
+        (
+            "syncchat_upgrades_total",
+            "attempts to move a session from polling to WebSocket, by result",
+        ),
+        (
+            "syncchat_invalid_packets_total",
+            "messages that closed their session, by what was wrong",
+        ),
+        (
+            "syncchat_forwarded_received_total",
+            "requests that other nodes passed on to this one, by result",
+        ),
+        (
+            "syncchat_forwarded_requests_total",
+            "requests passed on to other nodes, by kind and result",
+        ),
+    ] {
+        describe_counter!(name, Unit::Count, help);
+    }
+    describe_gauge!(
+        "syncchat_forwards",
+        Unit::Count,
+        "requests that are being passed on, by kind"
+    );
+}
 
 /// The outcome of one handshake.
 pub(crate) fn handshake(transport: &'static str, result: &'static str) {

@@ -210,7 +210,12 @@ fn setting_args() -> Vec<Arg> {
         }
     }
     args.into_iter()
-        .map(|arg| arg.global(true).help_heading("Settings"))
+        // A value such as -1 is refused by its setting, which is then named.
+        .map(|arg| {
+            arg.global(true)
+                .allow_hyphen_values(true)
+                .help_heading("Settings")
+        })
         .collect()
 }
 
@@ -248,6 +253,12 @@ mod tests {
             assert_eq!(invocation.flags["jwt-secret-file"], "x", "{line}");
             assert_eq!(invocation.flags.len(), 2);
         }
+    }
+
+    #[test]
+    fn a_value_with_a_dash_is_left_to_its_setting() {
+        let invocation = parse_line("syncchat serve --drain -1s").unwrap();
+        assert_eq!(invocation.flags["drain"], "-1s");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The recorder behind `/metrics`, and what the program itself counts. Every crate describes its
 //! own names.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use syncchat_core::ErrorCode;
@@ -93,12 +93,13 @@ fn describe() {
     syncchat_core::metrics::describe();
     syncchat_identity::metrics::describe();
     syncchat_backplane::metrics::describe();
+    syncchat_engine::metrics::describe();
     syncchat_gateway::metrics::describe();
     syncchat_api::metrics::describe();
 }
 
-/// Makes what alerts watch exist before it first happens: the growth from nothing to one is not
-/// seen by those who ask for growth.
+/// Makes what the contract names, and alerts watch, exist before it first happens: the growth from
+/// nothing to one is not seen by those who ask for growth.
 fn begin_at_zero() {
     for kind in [
         LimitKind::Messages,
@@ -111,6 +112,23 @@ fn begin_at_zero() {
     }
     for code in ErrorCode::ALL {
         counter!(syncchat_core::metrics::MESSAGES_REJECTED, "code" => code.as_str()).increment(0);
+    }
+    for direction in ["in", "out"] {
+        counter!(syncchat_backplane::metrics::MESSAGES, "direction" => direction).increment(0);
+    }
+    for result in ["recovered", "sync"] {
+        counter!(syncchat_gateway::metrics::RECOVERIES, "result" => result).increment(0);
+    }
+    // Routes are known once they are asked for; until then there is this one.
+    let route = "unmatched";
+    counter!(syncchat_api::metrics::HTTP_REQUESTS_TOTAL, "route" => route, "status" => "404")
+        .increment(0);
+    drop(histogram!(syncchat_api::metrics::HTTP_REQUEST_SECONDS, "route" => route));
+    for name in [
+        syncchat_core::metrics::PERSIST_SECONDS,
+        syncchat_core::metrics::PUBLISH_SECONDS,
+    ] {
+        drop(histogram!(name));
     }
     for transport in ["polling", "websocket"] {
         counter!(HANDSHAKES, "transport" => transport, "result" => "ok").increment(0);

@@ -56,7 +56,8 @@ fn route(path: &str) -> Route {
         path.strip_prefix(prefix)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if is_under("/socket.io") {
+    // With its slash: `/socket.io` alone is not Engine.IO's, as in Node.
+    if path.starts_with("/socket.io/") {
         Route::Sockets
     } else if is_under("/api") {
         Route::Api
@@ -132,7 +133,7 @@ mod tests {
     fn requests_go_by_path() {
         let cases = [
             ("/socket.io/", Route::Sockets),
-            ("/socket.io", Route::Sockets),
+            ("/socket.io", Route::Page),
             ("/socket.iox", Route::Page),
             ("/api", Route::Api),
             ("/api/users/me", Route::Api),

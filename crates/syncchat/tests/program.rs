@@ -62,14 +62,34 @@ fn a_node_starts_from_nothing_and_says_so_once() {
         "slow_consumers_closed_total 0",
         "backplane_connected 1",
         "rate_limited_total{kind=\"logins\"} 0",
+        "persist_seconds_count 0",
+        "publish_seconds_count 0",
+        "delivery_seconds_count 0",
+        "backplane_messages_total{direction=\"in\"} 0",
+        "backplane_gaps_total 0",
+        "backfilled_messages_total 0",
+        "recoveries_total{result=\"recovered\"} 0",
+        "http_requests_total{route=\"unmatched\",status=\"404\"} 0",
+        "http_request_seconds_count{route=\"unmatched\"} 0",
     ] {
         let line = format!("\nsyncchat_{name}\n");
         assert!(metrics.contains(&line), "{name} is missing in {metrics}");
+    }
+    for name in types(&metrics) {
+        let help = format!("# HELP {name} ");
+        assert!(metrics.contains(&help), "{name} is not explained");
     }
 
     node.signal(Signal::TERM);
     let (status, rest) = node.end();
     assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
+}
+
+/// The names of all metrics.
+fn types(metrics: &str) -> impl Iterator<Item = &str> {
+    metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
 }
 
 #[test]
