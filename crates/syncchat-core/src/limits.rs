@@ -75,10 +75,12 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// for longest go and are read again. Room for 150,000 small conversations, or 500 of the largest.
 pub const HEADS_CACHED_BYTES_MAX: usize = 64 << 20;
 /// Messages kept so that a resend with the same `clientMsgId` soon after costs no read. Beyond it
-/// the oldest go, and the store answers.
-pub const RESENDS_CACHED_MAX: usize = 16_384;
-/// Messages whose place is kept so that an answer to one of them costs no read. As above.
-pub const PLACES_CACHED_MAX: usize = 131_072;
+/// the oldest go, and the store answers. With the messages some 10 MiB. Seven eighths of a power of two,
+/// as below: to that hash tables are filled before they double.
+pub const RESENDS_CACHED_MAX: usize = 14_336;
+/// Messages whose place is kept so that an answer to one of them costs no read. As above; 2.6 MiB, where
+/// a few more would make it twice as much.
+pub const PLACES_CACHED_MAX: usize = 57_344;
 /// The longest wait before a write that lost against another node is tried again, for as long as
 /// somebody waits for it. The first retry comes at once, then the wait doubles from a millisecond,
 /// less a random part.
