@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ::metrics::Counter;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use syncchat_core::model::UserId;
@@ -22,13 +23,19 @@ pub struct LocalFleet {
     /// Who is here, with how many devices; bounded by the connections of this node.
     devices: Mutex<HashMap<UserId, usize>>,
     buckets: Buckets,
+    /// What was said and heard, looked up once: there is one of each for each contact of who comes.
+    said: Counter,
+    heard: Counter,
 }
 
 impl LocalFleet {
     /// Nobody listens, nobody is online, and every bucket is full.
     pub fn new(rates: LimiterRates) -> LocalFleet {
         ::metrics::gauge!(metrics::CONNECTED).set(1.0);
+        let count = |direction| ::metrics::counter!(metrics::MESSAGES, "direction" => direction);
         LocalFleet {
+            said: count("out"),
+            heard: count("in"),
             listener: OnceLock::new(),
             devices: Mutex::default(),
             buckets: Buckets::new(rates),
@@ -45,10 +52,10 @@ impl Fleet for LocalFleet {
     }
 
     fn publish(&self, event: FleetEvent) {
-        ::metrics::counter!(metrics::MESSAGES, "direction" => "out").increment(1);
+        self.said.increment(1);
         // Before anybody listens nobody is connected, so there is nobody to miss it.
         if let Some(listener) = self.listener.get() {
-            ::metrics::counter!(metrics::MESSAGES, "direction" => "in").increment(1);
+            self.heard.increment(1);
             listener.on_event(&event);
         }
     }

@@ -9,7 +9,7 @@ use syncchat_engine::{Class, Pushed};
 use syncchat_protocol::Frame;
 
 use crate::frames::{self, Entry, Shared};
-use crate::hub::Reader;
+use crate::hub::{Client, Reader};
 use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
 use crate::metrics::{self, Deliveries};
@@ -321,10 +321,10 @@ pub(crate) fn deliver_notice(reader: &Reader, frame: &Frame) -> bool {
 
 /// Emits what may be lost. Returns how many sockets missed it.
 pub(crate) fn tell_if_possible<'a>(
-    readers: impl Iterator<Item = &'a Reader>,
+    sockets: impl Iterator<Item = &'a Client>,
     frame: &Frame,
 ) -> usize {
-    readers
-        .filter(|reader| reader.0.emit(frame, Class::Droppable) == Pushed::Dropped)
+    sockets
+        .filter(|socket| socket.emit(frame, Class::Droppable) == Pushed::Dropped)
         .count()
 }

@@ -14,8 +14,8 @@ use crate::additions::Additions;
 use crate::desk::tell_if_possible;
 use crate::frames;
 use crate::gateway::Gateway;
-use crate::hub::{Client, Hub, Joined, Reader};
-use crate::limits::{DEAF_COMPARE_INTERVAL, PRESENCE_TIMES_MAX};
+use crate::hub::{Client, Hub, Joined};
+use crate::limits::{DEAF_COMPARE_INTERVAL, PRESENCE_SAID_MAX, PRESENCE_TIMES_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
 use crate::recovery::Track;
@@ -27,14 +27,15 @@ pub(crate) struct Feed {
     additions: Arc<Additions>,
     /// When the newest was said that a person here was told of another's presence.
     presence: Mutex<HashMap<(UserId, UserId), Timestamp>>,
-    /// What was said last of somebody's presence: it is said to their contacts one after the other.
-    said: Mutex<Option<Said>>,
+    /// What was said last of people's presence: it is said to each of their contacts.
+    said: Mutex<HashMap<UserId, Said>>,
     gateway: Weak<Gateway>,
 }
 
-/// Of one person's presence, as it is sent.
+/// One person's presence, as it is sent.
 struct Said {
-    of: (UserId, PresenceStatus, Timestamp),
+    status: PresenceStatus,
+    at: Timestamp,
     frame: Frame,
 }
 
@@ -96,19 +97,24 @@ impl Feed {
 
     /// The event that says so, encoded once for all who are told.
     fn presence_frame(&self, user: UserId, status: PresenceStatus, at: Timestamp) -> Frame {
-        let of = (user, status, at);
         let mut said = self.said.lock();
-        match &*said {
-            Some(last) if last.of == of => last.frame.clone(),
-            _ => {
-                let frame = frames::presence(user, status, at);
-                *said = Some(Said {
-                    of,
-                    frame: frame.clone(),
-                });
-                frame
-            }
+        if let Some(known) = said.get(&user)
+            && known.status == status
+            && known.at == at
+        {
+            return known.frame.clone();
         }
+        if said.len() >= PRESENCE_SAID_MAX {
+            said.clear();
+        }
+        let frame = frames::presence(user, status, at);
+        let known = Said {
+            status,
+            at,
+            frame: frame.clone(),
+        };
+        said.insert(user, known);
+        frame
     }
 
     /// While other nodes cannot be heard, the heads of all conversations are compared, and
@@ -181,17 +187,13 @@ impl FleetListener for Feed {
                 status,
                 last_seen,
             } => {
-                let readers: Vec<_> = self
-                    .hub
-                    .sockets_of(*watcher)
-                    .into_iter()
-                    .map(Reader)
-                    .collect();
-                if !readers.is_empty() && self.is_news(*watcher, *user, *last_seen) {
-                    let frame = self.presence_frame(*user, *status, *last_seen);
-                    let missed = tell_if_possible(readers.iter(), &frame);
-                    metrics::ephemeral_dropped("presence", missed);
-                }
+                self.hub.with_sockets(*watcher, |sockets| {
+                    if self.is_news(*watcher, *user, *last_seen) {
+                        let frame = self.presence_frame(*user, *status, *last_seen);
+                        let missed = tell_if_possible(sockets.iter(), &frame);
+                        metrics::ephemeral_dropped("presence", missed);
+                    }
+                });
             }
             FleetEvent::Revoked { user, family } => {
                 if let Some(gateway) = self.gateway.upgrade() {

@@ -176,6 +176,16 @@ impl Hub {
             .map_or_else(Vec::new, |devices| devices.sockets.clone())
     }
 
+    /// Does something with a person's sockets here, if there are any; nobody of theirs comes or goes
+    /// meanwhile.
+    pub(crate) fn with_sockets(&self, user: UserId, then: impl FnOnce(&[Client])) {
+        if let Some(devices) = self.people.get(&user)
+            && !devices.sockets.is_empty()
+        {
+            then(&devices.sockets);
+        }
+    }
+
     /// Whether the person has a socket here.
     pub(crate) fn has(&self, user: UserId) -> bool {
         self.people

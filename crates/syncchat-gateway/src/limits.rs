@@ -105,10 +105,16 @@ pub(crate) const PRESENCE_BATCH_MAX: usize = 100;
 /// People of whom others are still to be told. Beyond it nobody more is looked at; and if so many more
 /// wait for that, those of a round are not told to others, only noted.
 pub(crate) const PRESENCE_WAITING_MAX: usize = 4_000;
+/// What is gathered before it is told, each change once for everybody who watches: about 4 MiB. Beyond
+/// it, it is told, and the rest of the round after it.
+pub(crate) const PRESENCE_NEWS_MAX: usize = 150_000;
 /// Contacts told before others may run.
 pub(crate) const PRESENCE_TOLD_PER_TURN: usize = 1_000;
 /// People of whom is remembered when another one here was last told of their presence.
 pub(crate) const PRESENCE_TIMES_MAX: usize = 50_000;
+/// People whose presence is kept in the form in which it is sent, as it is said to many, one after the
+/// other; about 1 MiB. Beyond it all are forgotten, and encoded again.
+pub(crate) const PRESENCE_SAID_MAX: usize = 4_096;
 /// How often the fleet is asked for people whose node died.
 pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);
 

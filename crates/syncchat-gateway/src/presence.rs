@@ -24,7 +24,7 @@ use crate::gateway::Parts;
 use crate::hub::Hub;
 use crate::limits::{
     PRESENCE_ASKED_AT_ONCE, PRESENCE_BATCH_MAX, PRESENCE_DEPARTED_INTERVAL, PRESENCE_FEW,
-    PRESENCE_GRACE, PRESENCE_LOOKS_MAX, PRESENCE_ROUND, PRESENCE_TOLD_PER_TURN,
+    PRESENCE_GRACE, PRESENCE_LOOKS_MAX, PRESENCE_NEWS_MAX, PRESENCE_ROUND, PRESENCE_TOLD_PER_TURN,
     PRESENCE_WAITING_MAX, PRESENCE_WATCHERS_MAX,
 };
 use crate::metrics;
@@ -169,8 +169,10 @@ impl PresenceKeeper {
         (left && self.presence.leave(user).await).then(|| gone(user))
     }
 
-    /// Keeps changes, and tells those who care if they are to be `told`.
+    /// Keeps changes, and tells those who care if they are to be `told`. What there is for one of them is
+    /// told at once, whoever it is of: so it shares a write.
     async fn changed(&self, changes: &[PresenceChange], told: bool) {
+        let mut news = Vec::new();
         for changes in changes.chunks(PRESENCE_BATCH_MAX) {
             if let Err(error) = self.accounts.set_presence(changes).await {
                 tracing::debug!(%error, "presence cannot be stored");
@@ -181,39 +183,52 @@ impl PresenceKeeper {
             }
             let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
             match self.chat.contacts(&users, PRESENCE_WATCHERS_MAX).await {
-                Ok(contacts) => self.tell(changes, contacts).await,
+                Ok(contacts) => {
+                    for (change, contacts) in changes.iter().zip(contacts) {
+                        news.extend(contacts.into_iter().map(|watcher| (watcher, change)));
+                    }
+                }
                 Err(error) => {
                     metrics::ephemeral_dropped("presence", changes.len());
                     tracing::debug!(%error, "contacts cannot be read");
                 }
             }
+            if news.len() >= PRESENCE_NEWS_MAX {
+                self.tell(&mut news).await;
+            }
         }
+        self.tell(&mut news).await;
     }
 
-    /// Tells the contacts of each who are online, or may be.
-    async fn tell(&self, changes: &[PresenceChange], contacts: Vec<Vec<UserId>>) {
-        let everybody: HashSet<UserId> = contacts.iter().flatten().copied().collect();
-        let everybody: Vec<UserId> = everybody.into_iter().collect();
-        let online = self.presence.online(&everybody).await;
-        let people = everybody.into_iter().zip(online);
-        let there = people.filter(|(_, online)| *online != Some(false));
-        let there: HashSet<UserId> = there.map(|(user, _)| user).collect();
+    /// Tells each who is online, or may be, all there is for them.
+    async fn tell(&self, news: &mut Vec<(UserId, &PresenceChange)>) {
+        news.sort_unstable_by_key(|(watcher, change)| (*watcher, change.at));
+        let of_each = || news.chunk_by(|(one, _), (other, _)| one == other);
+        let watchers: Vec<UserId> = of_each().map(|news| news[0].0).collect();
+        let mut online = Vec::with_capacity(watchers.len());
+        for watchers in watchers.chunks(PRESENCE_LOOKS_MAX) {
+            online.extend(self.presence.online(watchers).await);
+        }
         let mut told = 0;
-        for (change, contacts) in changes.iter().zip(contacts) {
-            for watcher in contacts.into_iter().filter(|user| there.contains(user)) {
+        for (news, online) in of_each().zip(online) {
+            if online == Some(false) {
+                continue;
+            }
+            for &(watcher, change) in news {
                 self.fleet.publish(FleetEvent::Presence {
                     watcher,
                     user: change.user,
                     status: change.status,
                     last_seen: change.at,
                 });
-                told += 1;
             }
+            told += news.len();
             if told >= PRESENCE_TOLD_PER_TURN {
                 told = 0;
                 tokio::task::yield_now().await;
             }
         }
+        news.clear();
     }
 }
 

@@ -294,7 +294,7 @@ impl Shard {
                 let mut others = readers.filter(|r| r.user() != Some(user)).peekable();
                 if others.peek().is_some() {
                     let frame = frames::typing(conversation, user, typing);
-                    let missed = tell_if_possible(others, &frame);
+                    let missed = tell_if_possible(others.map(|reader| &reader.0), &frame);
                     metrics::ephemeral_dropped("typing", missed);
                 }
             }
