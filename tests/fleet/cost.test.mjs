@@ -93,4 +93,34 @@ describe('what a fleet costs', () => {
     await sleep(500);
     assert.equal(await subscribed(), 1, 'one is still there');
   });
+
+  it('is no more looks for what a killed gateway may say, once it is known to be dead', { timeout: 60_000 }, async () => {
+    const [ann, bob] = [await person(fleet.node(0)), await person(fleet.node(1))];
+    await converse(ann, [bob]);
+    await join(0, ann);
+    await join(1, bob);
+    const living = [fleet.node(0), fleet.node(1)];
+    const looks = () => total(living, 'syncchat_membership_looks_total');
+    const whole = async () => {
+      const before = await looks();
+      await sleep(4_000);
+      return (await looks()) === before;
+    };
+    await until('all to be heard', whole, 20_000);
+    const before = await looks();
+    const began = Date.now();
+    await fleet.node(2).kill();
+    try {
+      await sleep(5_000);
+      const during = (await looks()) - before;
+      assert.ok(during >= 4, `${during} looks while it may live`);
+      await until('the looks to end', whole, 20_000);
+      console.log(
+        `a gateway killed and not replaced: ${during} looks by two others in 5 s, ${(await looks()) - before} in all; ` +
+          `seen to have ended ${Date.now() - began} ms after the kill`,
+      );
+    } finally {
+      await fleet.node(2).restart();
+    }
+  });
 });

@@ -163,6 +163,93 @@ describe('presence across gateways', () => {
     assert.equal((await asked(a, bob)).status, 'online');
   });
 
+  for (const [what, cut, heal] of [
+    ['one gateway is cut off from it', async () => network.cut(), async () => network.heal()],
+    ['it is dead for all', () => fleet.redis.kill(), () => fleet.redis.restart()],
+  ]) {
+    it(`tells who comes and goes while redis cannot say so: ${what}`, { timeout: 120_000 }, async () => {
+      const [ann, bob] = await pair();
+      const [eve, dan] = [await person(fleet.node(1)), await person(fleet.node(0))];
+      await converse(ann, [bob, eve, dan], 'group', 'all');
+      const a = await join(0, ann);
+      // Bob is to leave one of two gateways, Eve the only one she is at.
+      await join(1, bob);
+      const [b, e] = [await join(2, bob, { reconnection: false }), await join(2, eve, { reconnection: false })];
+      await shows(a, eve, 'online');
+      await shows(a, bob, 'online');
+      const before = told(a, bob).length;
+      const timed = async (socket, who, status, ms) => {
+        const began = Date.now();
+        await shows(socket, who, status, ms);
+        return Date.now() - began;
+      };
+      const took = {};
+      const far = await join(2, await person(fleet.node(2)), { reconnection: false });
+      await cut();
+      try {
+        const d = await join(2, dan, { reconnection: false });
+        took.came = await timed(a, dan, 'online', GONE_MS_MAX);
+        assert.equal((await asked(a, dan)).status, 'online');
+        b.disconnect();
+        e.disconnect();
+        took.left = await timed(a, eve, 'offline', GONE_MS_MAX + 5_000);
+        assert.equal((await asked(a, eve)).status, 'offline');
+        const back = await join(0, eve, { reconnection: false });
+        took.cameThere = await timed(d, eve, 'online', GONE_MS_MAX);
+        back.disconnect();
+        took.leftThere = await timed(d, eve, 'offline', GONE_MS_MAX + 5_000);
+        d.disconnect();
+        took.leftAgain = await timed(a, dan, 'offline', GONE_MS_MAX + 5_000);
+        assert.deepEqual(told(a, bob).slice(before).filter((status) => status === 'offline'), [], 'bob has another device');
+        assert.equal((await asked(a, bob)).status, 'online');
+      } finally {
+        await heal();
+      }
+      console.log(`${what}: ${JSON.stringify(took)} ms`);
+      await reached();
+      far.disconnect();
+      await sleep(4_000);
+      assert.equal((await asked(a, bob)).status, 'online');
+      for (const who of [dan, eve]) assert.equal((await asked(a, who)).status, 'offline');
+      assert.deepEqual([told(a, dan), told(a, eve).slice(-2)], [['online', 'offline'], ['online', 'offline']]);
+      for (const [which, ms] of Object.entries(took)) {
+        assert.ok(ms < (which.startsWith('came') ? GHOST_MS_MAX : GONE_MS_MAX), `${which}: ${ms} ms`);
+      }
+    });
+  }
+
+  it('takes the people of a gateway offline that is killed while redis is dead', { timeout: 120_000 }, async () => {
+    const [ann, bob] = await pair();
+    const eve = await person(fleet.node(1));
+    await converse(ann, [eve]);
+    const a = await join(0, ann);
+    await join(2, bob, { reconnection: false });
+    await join(2, eve, { reconnection: false });
+    await join(1, eve);
+    await shows(a, bob, 'online');
+    await shows(a, eve, 'online');
+    const before = told(a, eve).length;
+    await fleet.redis.kill();
+    try {
+      await sleep(6_000);
+      const began = Date.now();
+      await fleet.node(2).kill();
+      await shows(a, bob, 'offline', GONE_MS_MAX + 2_000);
+      const took = Date.now() - began;
+      console.log(`people of a gateway killed while redis is dead offline after ${took} ms`);
+      assert.ok(took < GONE_MS_MAX, `${took} ms`);
+      assert.equal((await asked(a, bob)).status, 'offline');
+      assert.deepEqual(told(a, eve).slice(before).filter((status) => status === 'offline'), [], 'eve has another device');
+    } finally {
+      await fleet.redis.restart();
+      await fleet.node(2).restart();
+    }
+    await reached();
+    await sleep(4_000);
+    assert.equal((await asked(a, bob)).status, 'offline');
+    assert.equal((await asked(a, eve)).status, 'online');
+  });
+
   it('keeps people online, and lets those who left be offline, whatever Redis did meanwhile', async () => {
     for (const [what, away] of [
       ['emptied', async () => fleet.redis.cli('flushall')],

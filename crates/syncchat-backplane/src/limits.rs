@@ -54,8 +54,8 @@ pub const DEAF_RECONNECT: Duration = Duration::from_secs(3);
 /// Other nodes that are watched. Of more, a silence is not noticed: what they could not say is found
 /// by the slow comparison of all heads.
 pub const PEERS_MAX: usize = 1_024;
-/// How long a node that fell silent without a goodbye may be alive, cut off from Redis only, so that
-/// heads are compared on its account. A process of the same node id ends this at once.
+/// How long a node that fell silent without a goodbye is remembered, so that it is noticed when it is
+/// heard again.
 pub const PEER_FORGOTTEN: Duration = Duration::from_secs(600);
 /// How long to wait for the notices that were asked for before asking again.
 pub const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -77,11 +77,24 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a node that is not heard of counts as alive: its people are offline after this and the
 /// next look of another node, less than 10 s in all.
 pub const LEASE: Duration = Duration::from_secs(6);
-/// How old a note in the store may be that says that a silent node lives: three beats of one that is
-/// cut off from Redis. One that dies meanwhile is buried after this and the next look.
+/// How old a note in the store may be that says that a silent node lives: three beats. One that dies
+/// while it is cut off is buried after this and the next look. So long a node goes on noting after all
+/// are heard again.
 pub const NOTE_FRESH: Duration = Duration::from_secs(3);
-/// Silent nodes that the store is asked about at once. Others wait until these are buried or back.
-pub const SILENT_PROCESSES_MAX: usize = 256;
+/// How long a silent node is waited for that does not note in the store that it lives: with what it
+/// takes to notice that one is cut off, and to write that, several times over.
+pub const SILENT_DEAD: Duration = Duration::from_secs(10);
+/// For how long who came or went is noted for those who cannot hear it: longer than it takes them to
+/// notice that, and to look.
+pub const CHANGES_NOTED_FOR: Duration = Duration::from_secs(10);
+/// Such changes in one note, so some 200 KiB. Beyond it the oldest are forgotten, counted in
+/// `syncchat_backplane_changes_unnoted_total`; who asks is told the truth.
+pub const CHANGES_NOTED_MAX: usize = 2_000;
+/// Such changes of others that are told at once. More wait for the next look.
+pub const CHANGES_TAKEN_MAX: usize = 2_000;
+/// From when somebody left a node until it is judged by the notes of others whether they are
+/// elsewhere: so long a note may take to say that they left there too.
+pub const UNSETTLED: Duration = Duration::from_secs(2);
 /// How long Redis must have been reached before anybody is believed to be gone: the others need this
 /// time to come back and renew their leases.
 pub const RETURN_GRACE: Duration = Duration::from_secs(3);

@@ -24,6 +24,8 @@ pub const NOTICES_FORGOTTEN: &str = "syncchat_backplane_notices_forgotten_total"
 pub const SILENCES: &str = "syncchat_backplane_silences_total";
 /// Looks at a node without a lease that was left alone, because it noted in the store that it lives.
 pub const NODES_SPARED: &str = "syncchat_backplane_nodes_spared_total";
+/// Changes of presence that were forgotten before those who cannot hear this node could find them noted.
+pub const CHANGES_UNNOTED: &str = "syncchat_backplane_changes_unnoted_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
@@ -81,5 +83,10 @@ pub fn describe() {
         NODES_SPARED,
         Unit::Count,
         "looks at a node without a lease that noted in the store that it lives"
+    );
+    describe_counter!(
+        CHANGES_UNNOTED,
+        Unit::Count,
+        "changes of presence forgotten before nodes that cannot hear this one could find them noted"
     );
 }

@@ -15,7 +15,7 @@ use syncchat_backplane::{Backplane, LimiterRates, connect};
 use syncchat_core::model::{ConversationId, UserId};
 use syncchat_core::ports::fleet::{FleetEvent, FleetListener, Topic};
 use syncchat_core::ports::limiter::LimitKind;
-use syncchat_core::ports::store::{NodeStore, StoreResult};
+use syncchat_core::ports::store::{NodeNote, NodeStore, NotedNode, StoreResult};
 
 #[derive(Default)]
 struct Heard {
@@ -50,24 +50,45 @@ impl FleetListener for Heard {
     }
 }
 
-/// A store that says who lives as the test wants it.
+/// A store that keeps notes of processes as the test wants them.
 #[derive(Default)]
-struct Notes {
-    living: Mutex<Vec<String>>,
-    noted: Mutex<Vec<String>>,
+struct Notes(Mutex<Vec<NotedNode>>);
+
+impl Notes {
+    fn set(&self, process: &str, age: Duration) {
+        let mut notes = self.0.lock();
+        notes.retain(|note| note.process != process);
+        notes.push(NotedNode {
+            process: process.into(),
+            age,
+            changes: Vec::new(),
+        });
+    }
+
+    fn has(&self, node: &str) -> bool {
+        self.0
+            .lock()
+            .iter()
+            .any(|note| note.process.starts_with(node))
+    }
 }
 
 #[async_trait]
 impl NodeStore for Notes {
-    async fn note_alive(&self, process: &str) -> StoreResult<()> {
-        self.noted.lock().push(process.to_owned());
-        Ok(())
+    async fn note_node(&self, note: &NodeNote) -> StoreResult<bool> {
+        let new = !self.has(&note.process);
+        self.set(&note.process, Duration::ZERO);
+        Ok(new)
     }
 
-    async fn noted_alive(&self, silent: &[String], _: Duration) -> StoreResult<Vec<String>> {
-        let living = self.living.lock();
-        let among = silent.iter().filter(|process| living.contains(process));
-        Ok(among.cloned().collect())
+    async fn noted_nodes(&self, _: Duration) -> StoreResult<Vec<NotedNode>> {
+        Ok(self.0.lock().clone())
+    }
+
+    async fn take_note(&self, process: &str, _: Duration) -> StoreResult<Option<Vec<UserId>>> {
+        let there = self.has(process);
+        self.0.lock().retain(|note| note.process != process);
+        Ok(there.then(Vec::new))
     }
 }
 
@@ -280,7 +301,8 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
 
     // A process that died leaves its lease to run out. Its people are there until it is buried.
     let store = Arc::new(Notes::default());
-    a.backplane.presence.note_in(store.clone());
+    let presence = &a.backplane.presence;
+    presence.note_in(store.clone());
     redis.cli(&["zadd", "syncchat:nodes", "1", "dead:1"]);
     let eve = UserId::generate();
     redis.cli(&[
@@ -289,13 +311,16 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
         &eve.to_string(),
         &bob.to_string(),
     ]);
-    // It is not while it notes elsewhere that it lives.
-    store.living.lock().push("dead:1".into());
-    assert!(a.backplane.presence.departed().await.is_empty());
-    assert_eq!(a.backplane.presence.online(&[eve]).await, [Some(true)]);
-    store.living.lock().clear();
+    // It is not while it notes elsewhere that it lives; then Redis is not believed of it.
+    store.set("dead:1", Duration::ZERO);
+    assert!(presence.noted().await.is_empty());
+    assert!(!a.backplane.fleet.connected(), "nobody hears it");
+    assert!(presence.departed().await.is_empty());
+    assert_eq!(presence.online(&[eve, bob]).await, [None, Some(true)]);
+    store.set("dead:1", Duration::from_secs(60));
+    assert!(presence.noted().await.is_empty());
     assert_eq!(
-        a.backplane.presence.departed().await,
+        presence.departed().await,
         [eve],
         "bob is on a live node too"
     );
@@ -303,13 +328,11 @@ async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
         b.backplane.presence.departed().await.is_empty(),
         "told once"
     );
-    assert_eq!(a.backplane.presence.online(&[eve]).await, [Some(false)]);
+    assert_eq!(presence.online(&[eve]).await, [Some(false)]);
+    assert!(!store.has("dead:1"), "its note went with it");
 
     redis.kill();
-    until("a to note that it lives", async || {
-        store.noted.lock().iter().any(|name| name.starts_with("a:"))
-    })
-    .await;
+    until("a to note that it lives", async || store.has("a:")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -142,8 +142,8 @@ impl Gateway {
         self.keep(tokio::spawn(looks).abort_handle());
         let told = Arc::clone(&self.presence).tell_in_rounds();
         self.keep(tokio::spawn(told).abort_handle());
-        let departed = Arc::clone(&self.presence).watch_departed();
-        self.keep(tokio::spawn(departed).abort_handle());
+        let others = Arc::clone(&self.presence).watch_others(Arc::clone(&self.feed));
+        self.keep(tokio::spawn(others).abort_handle());
         let (me, deadlines) = (self.me.clone(), Arc::clone(&self.deadlines));
         let deadlines = async move {
             loop {

@@ -15,11 +15,12 @@ use futures_util::stream;
 use parking_lot::Mutex;
 use syncchat_core::Chat;
 use syncchat_core::model::{PresenceStatus, Timestamp, UserId};
-use syncchat_core::ports::fleet::{Fleet, FleetEvent, Presence};
+use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence};
 use syncchat_core::ports::store::{AccountStore, PresenceChange};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::feed::Feed;
 use crate::gateway::Parts;
 use crate::hub::Hub;
 use crate::limits::{
@@ -125,19 +126,51 @@ impl PresenceKeeper {
         untold.into_values().collect()
     }
 
-    /// Tells of people whose node died, and of those who were wrongly said to be gone, for ever.
-    pub(crate) async fn watch_departed(self: Arc<PresenceKeeper>) {
+    /// Tells of people whose node died, of those who were wrongly said to be gone, and people here of
+    /// what other nodes could not tell them, for ever.
+    pub(crate) async fn watch_others(self: Arc<PresenceKeeper>, feed: Arc<Feed>) {
         let mut interval = tokio::time::interval(PRESENCE_DEPARTED_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
+            let noted = self.presence.noted().await;
+            self.tell_here(&noted, &feed).await;
             for user in self.presence.mistaken().await {
-                self.mistaken.lock().insert(user);
-                self.due.set(Instant::now(), user);
+                self.contradict(user);
             }
             let departed = self.presence.departed().await;
             let changes: Vec<_> = departed.into_iter().map(gone).collect();
             self.changed(&changes, true).await;
+        }
+    }
+
+    /// Somebody is here of whom the fleet was told otherwise.
+    fn contradict(&self, user: UserId) {
+        self.mistaken.lock().insert(user);
+        self.due.set(Instant::now(), user);
+    }
+
+    /// Tells people here of changes that other nodes noted because they are not heard.
+    async fn tell_here(&self, changes: &[PresenceChange], feed: &Feed) {
+        for changes in changes.chunks(PRESENCE_BATCH_MAX) {
+            let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
+            let contacts = match self.chat.contacts(&users, PRESENCE_WATCHERS_MAX).await {
+                Ok(contacts) => contacts,
+                Err(error) => {
+                    metrics::ephemeral_dropped("presence", changes.len());
+                    tracing::debug!(%error, "contacts cannot be read");
+                    continue;
+                }
+            };
+            for (change, contacts) in changes.iter().zip(contacts) {
+                if change.status == PresenceStatus::Offline && self.hub.has(change.user) {
+                    self.contradict(change.user);
+                    continue;
+                }
+                for watcher in contacts.into_iter().filter(|user| self.hub.has(*user)) {
+                    feed.on_event(&change_for(watcher, change));
+                }
+            }
         }
     }
 
@@ -172,6 +205,7 @@ impl PresenceKeeper {
     /// Keeps changes, and tells those who care if they are to be `told`. What there is for one of them is
     /// told at once, whoever it is of: so it shares a write.
     async fn changed(&self, changes: &[PresenceChange], told: bool) {
+        self.presence.note_changes(changes);
         let mut news = Vec::new();
         for changes in changes.chunks(PRESENCE_BATCH_MAX) {
             if let Err(error) = self.accounts.set_presence(changes).await {
@@ -215,12 +249,7 @@ impl PresenceKeeper {
                 continue;
             }
             for &(watcher, change) in news {
-                self.fleet.publish(FleetEvent::Presence {
-                    watcher,
-                    user: change.user,
-                    status: change.status,
-                    last_seen: change.at,
-                });
+                self.fleet.publish(change_for(watcher, change));
             }
             told += news.len();
             if told >= PRESENCE_TOLD_PER_TURN {
@@ -229,6 +258,16 @@ impl PresenceKeeper {
             }
         }
         news.clear();
+    }
+}
+
+/// What is said of a change to one of those who care.
+fn change_for(watcher: UserId, change: &PresenceChange) -> FleetEvent {
+    FleetEvent::Presence {
+        watcher,
+        user: change.user,
+        status: change.status,
+        last_seen: change.at,
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) const SQLITE_LOG_BYTES_MAX: usize = 64 << 20;
 /// Steps of SQLite's machine between two looks at the clock; about a millisecond.
 pub(crate) const SQLITE_STEPS_PER_CLOCK: i32 = 50_000;
 
+/// Notes of nodes that are read at once. Of more, some are not seen: their people count as they did
+/// before.
+pub(crate) const NODE_NOTES_READ_MAX: u32 = 1_024;
 /// How long a node's note that it lives is kept at least. The next node that notes something forgets
 /// older ones, so there are no more of them than nodes that died while they were cut off.
 pub(crate) const NODE_NOTES_KEPT: Duration = Duration::from_secs(600);

@@ -9,11 +9,12 @@
 //! others.
 //!
 //! Read in this order: [`RedisFleet::connect`], `publish`, `subscribe`, `pulse`, `peers`, `notices`,
-//! `presence`, `buckets`, `registry`.
+//! `presence`, `notes`, `buckets`, `registry`.
 
 mod buckets;
 mod channels;
 mod link;
+mod notes;
 mod notices;
 mod peers;
 mod presence;
@@ -32,7 +33,7 @@ use syncchat_core::model::UserId;
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::{LimitKind, Limiter, LimiterRates};
 use syncchat_core::ports::registry::Registry;
-use syncchat_core::ports::store::NodeStore;
+use syncchat_core::ports::store::{NodeStore, PresenceChange};
 
 use self::buckets::SharedBuckets;
 use self::link::Link;
@@ -137,6 +138,14 @@ impl Fleet for RedisFleet {
 impl Presence for RedisFleet {
     fn note_in(&self, store: Arc<dyn NodeStore>) {
         self.leases.note_in(store);
+    }
+
+    fn note_changes(&self, changes: &[PresenceChange]) {
+        self.leases.note_changes(changes);
+    }
+
+    async fn noted(&self) -> Vec<PresenceChange> {
+        self.leases.noted().await
     }
 
     async fn arrive(&self, user: UserId) -> bool {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, SILENCE};
+use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, SILENCE, SILENT_DEAD};
 
 /// What a node says of itself, again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ struct Peer {
     node: String,
     heard_at: Instant,
     silent: bool,
+    /// It is silent and does not note in the store that it lives: it is dead, as far as is known.
+    dead: bool,
     losses: u64,
     /// Numbers of its newest notice in the last two beats: what lies before the older one was heard.
     said: [u64; 2],
@@ -68,7 +70,7 @@ impl Peers {
         if doubt {
             peer.miss();
         }
-        peer.silent = false;
+        (peer.silent, peer.dead) = (false, false);
         peer.heard_at = now;
         peer.losses = beat.losses;
         peer.said = [peer.said[1], beat.said.max(peer.said[1])];
@@ -90,20 +92,56 @@ impl Peers {
         // One that began after us may have said something before it could be heard.
         let younger = beat.age < now.saturating_duration_since(self.began);
         let before = if younger { 0 } else { beat.said };
+        self.watch(
+            process,
+            Peer {
+                silent: younger && beat.said > 0,
+                losses: if younger { 0 } else { beat.losses },
+                said: [before; 2],
+                ..Peer::new(&beat.node, now)
+            },
+        );
+    }
+
+    fn watch(&mut self, process: u64, peer: Peer) {
         if self.peers.len() < PEERS_MAX {
-            self.peers.insert(
-                process,
-                Peer {
-                    node: beat.node.clone(),
-                    heard_at: now,
-                    silent: younger && beat.said > 0,
-                    losses: if younger { 0 } else { beat.losses },
-                    said: [before; 2],
-                    missed: None,
-                    asked_at: None,
-                },
-            );
+            self.peers.insert(process, peer);
         }
+    }
+
+    /// These processes live by what they noted in the store: of them those that are not heard are
+    /// silent, known or not. Who has been silent for [`SILENT_DEAD`] and is not among them is dead. True
+    /// if any of this is news: then heads are to be compared once more.
+    pub(crate) fn lives<'a>(
+        &mut self,
+        noted: impl Iterator<Item = (&'a str, u64)>,
+        now: Instant,
+    ) -> bool {
+        let mut news = false;
+        let noted: HashMap<u64, &str> = noted.map(|(node, process)| (process, node)).collect();
+        for (process, node) in &noted {
+            match self.peers.get_mut(process) {
+                Some(peer) => news |= std::mem::take(&mut peer.dead),
+                None => {
+                    news = true;
+                    let silent = true;
+                    self.watch(
+                        *process,
+                        Peer {
+                            silent,
+                            ..Peer::new(node, now)
+                        },
+                    );
+                }
+            }
+        }
+        for (process, peer) in &mut self.peers {
+            let long = now.saturating_duration_since(peer.heard_at) >= SILENT_DEAD;
+            if peer.silent && !peer.dead && long && !noted.contains_key(process) {
+                (peer.dead, news) = (true, true);
+            }
+        }
+        news
     }
 
     /// It ends, and has said all it had to say.
@@ -148,7 +186,12 @@ impl Peers {
 
     /// Whether somebody is not heard who may be alive.
     pub(crate) fn any_silent(&self) -> bool {
-        self.peers.values().any(|peer| peer.silent)
+        self.peers.values().any(|peer| peer.silent && !peer.dead)
+    }
+
+    /// Whether this one is heard.
+    pub(crate) fn hears(&self, process: u64) -> bool {
+        self.peers.get(&process).is_some_and(|peer| !peer.silent)
     }
 
     /// Processes that are heard.
@@ -159,6 +202,20 @@ impl Peers {
 }
 
 impl Peer {
+    /// One that says nothing of what it said before.
+    fn new(node: &str, now: Instant) -> Peer {
+        Peer {
+            node: node.to_owned(),
+            heard_at: now,
+            silent: false,
+            dead: false,
+            losses: 0,
+            said: [0; 2],
+            missed: None,
+            asked_at: None,
+        }
+    }
+
     fn is_silent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.heard_at) > SILENCE
     }
@@ -288,5 +345,38 @@ mod tests {
         assert!(peers.any_silent());
         peers.check(clock.at(PEER_FORGOTTEN.as_millis() as u64));
         assert!(!peers.any_silent() && peers.heard().is_empty());
+    }
+
+    #[test]
+    fn who_is_silent_lives_as_long_as_it_notes_that() {
+        let (mut peers, clock) = fleet();
+        let lives = |peers: &mut Peers, noted: &[(&'static str, u64)], at| {
+            peers.lives(noted.iter().copied(), clock.at(at))
+        };
+        hear(&mut peers, 1, beat("a", 5, 0), clock.at(0));
+        assert!(!lives(&mut peers, &[("a", 1)], 500) && !peers.any_silent());
+        peers.check(clock.at(1_900));
+        let dead = SILENT_DEAD.as_millis() as u64;
+        assert!(!lives(&mut peers, &[], dead - 1) && peers.any_silent());
+        assert!(!lives(&mut peers, &[("a", 1)], dead) && peers.any_silent());
+        assert!(
+            lives(&mut peers, &[], dead + 1) && !peers.any_silent(),
+            "news"
+        );
+        assert!(!lives(&mut peers, &[], dead + 1_000), "once");
+        assert!(lives(&mut peers, &[("a", 1)], dead + 2_000) && peers.any_silent());
+        lives(&mut peers, &[], dead + 3_000);
+        let shown = hear(&mut peers, 1, beat("a", 9, 0), clock.at(dead + 4_000));
+        assert!(shown.doubt && shown.ask == Some(5), "it was not dead");
+        assert!(!peers.any_silent() && peers.hears(1));
+    }
+
+    #[test]
+    fn who_was_never_heard_is_known_by_its_note() {
+        let (mut peers, clock) = fleet();
+        assert!(peers.lives([("a", 1)].into_iter(), clock.at(0)));
+        assert!(peers.any_silent() && !peers.hears(1));
+        assert!(hear(&mut peers, 1, beat("a", 2, 0), clock.at(500)).doubt);
+        assert!(!peers.any_silent());
     }
 }

@@ -7,29 +7,31 @@
 //! with the next beat.
 //!
 //! A process whose lease has ended is dead unless it noted in the store, a moment ago, that it lives:
-//! then only its way to Redis is cut, and its people stay as they were. Each process notes that every
-//! second while it does not reach Redis.
+//! then only its way to Redis is cut, and its note says who is there ([`super::notes`]). Of such a
+//! process Redis is not believed. While Redis is away, the notes of all stand in for it.
 //!
-//! That somebody is gone is believed only while it can be known: not while Redis is away, nor before
-//! the others had the time to come back to it ([`RETURN_GRACE`]), nor while a node that is heard has
-//! not renewed its lease yet. Until then whoever left is unsettled, and nobody is told.
+//! That somebody is gone is believed only while it can be known: not before the others had the time to
+//! come back to Redis ([`RETURN_GRACE`]) or to write their notes, nor while a node that is heard has not
+//! renewed its lease yet. Until then whoever left is unsettled, and nobody is told.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use fred::error::Error;
 use fred::interfaces::{KeysInterface, SetsInterface, SortedSetsInterface};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use syncchat_core::model::UserId;
-use syncchat_core::ports::store::NodeStore;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use syncchat_core::ports::store::{NodeStore, PresenceChange};
+use tokio::time::{MissedTickBehavior, interval, interval_at, timeout};
 
 use super::link::Link;
+use super::notes::{Notes, part_of};
 use super::pulse::Pulse;
 use crate::limits::{
-    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, NOTE_FRESH, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT,
-    RETURN_GRACE, SILENT_PROCESSES_MAX, UNSETTLED_MAX,
+    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT, RETURN_GRACE, UNSETTLED,
+    UNSETTLED_MAX,
 };
 use crate::metrics;
 
@@ -42,8 +44,8 @@ pub(crate) struct Leases {
     /// Name of this process in the sorted set: the node's id and what no other process has.
     me: String,
     here: Mutex<Here>,
-    /// Where processes note that they live while Redis is away from them.
-    store: OnceLock<Arc<dyn NodeStore>>,
+    /// What processes note in the store while somebody cannot be heard.
+    notes: OnceLock<Notes>,
     renewal: Script,
     list: Script,
     burial: Script,
@@ -53,8 +55,11 @@ pub(crate) struct Leases {
 struct Here {
     /// People with a device on this node, and how many.
     devices: HashMap<UserId, usize>,
-    /// People who may be gone.
-    unsettled: HashSet<UserId>,
+    /// People who may be gone, and from when on that may be judged: once the notes of others, who may
+    /// have lost them at the same time, say so too.
+    unsettled: HashMap<UserId, Instant>,
+    /// Parts of the people that are noted otherwise, as bits.
+    unnoted: u64,
     /// Others were told that everybody here is gone.
     mistaken: bool,
 }
@@ -64,7 +69,11 @@ impl Here {
     fn arrive(&mut self, user: UserId) -> bool {
         let devices = self.devices.entry(user).or_default();
         *devices += 1;
-        *devices == 1
+        let first = *devices == 1;
+        if first {
+            self.unnoted |= 1 << part_of(user);
+        }
+        first
     }
 
     /// One device less. True if it was the last.
@@ -76,17 +85,38 @@ impl Here {
         let last = *devices == 0;
         if last {
             self.devices.remove(&user);
+            self.unnoted |= 1 << part_of(user);
         }
         last
     }
 
-    /// To be asked about later. False beyond [`UNSETTLED_MAX`].
-    fn put_off(&mut self, user: UserId) -> bool {
+    /// To be judged later, from then on. False beyond [`UNSETTLED_MAX`].
+    fn put_off(&mut self, user: UserId, until: Instant) -> bool {
         let room = self.unsettled.len() < UNSETTLED_MAX;
         if room {
-            self.unsettled.insert(user);
+            self.unsettled.insert(user, until);
         }
         room
+    }
+
+    /// Takes those who may be judged now.
+    fn due(&mut self, now: Instant) -> Vec<UserId> {
+        let due = self.unsettled.extract_if(|_, until| *until <= now);
+        due.map(|(user, _)| user).collect()
+    }
+
+    /// Takes the parts of the people that are noted otherwise.
+    fn parts_to_note(&mut self) -> Vec<(u8, Vec<UserId>)> {
+        let unnoted = std::mem::take(&mut self.unnoted);
+        let parts = (0..u64::BITS as u8).filter(|part| unnoted & (1 << part) != 0);
+        let mut parts: Vec<(u8, Vec<UserId>)> = parts.map(|part| (part, Vec::new())).collect();
+        for user in self.devices.keys() {
+            let place = parts.binary_search_by_key(&part_of(*user), |(part, _)| *part);
+            if let Ok(place) = place {
+                parts[place].1.push(*user);
+            }
+        }
+        parts
     }
 }
 
@@ -99,7 +129,7 @@ impl Leases {
             pulse,
             me,
             here: Mutex::default(),
-            store: OnceLock::new(),
+            notes: OnceLock::new(),
             renewal: Script::from_lua(include_str!("lua/renew_lease.lua")),
             list: Script::from_lua(include_str!("lua/list_processes.lua")),
             burial: Script::from_lua(include_str!("lua/bury_process.lua")),
@@ -108,41 +138,87 @@ impl Leases {
         leases
     }
 
-    /// Notes in this store that this process lives, while Redis is away, for ever.
+    /// Notes in this store what others cannot hear, for ever.
     pub(crate) fn note_in(self: &Arc<Self>, store: Arc<dyn NodeStore>) {
-        if self.store.set(Arc::clone(&store)).is_err() {
+        let (link, pulse) = (Arc::clone(&self.link), Arc::clone(&self.pulse));
+        let notes = Notes::new(store, link, pulse, self.me.clone());
+        if self.notes.set(notes).is_err() {
             tracing::error!("a second store for notes was set and is ignored");
             return;
         }
-        let leases = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut beats = interval(HEARTBEAT);
-            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                beats.tick().await;
-                if !leases.link.is_up()
-                    && let Err(error) = store.note_alive(&leases.me).await
-                {
-                    tracing::debug!(%error, "not noted that this node lives");
-                }
+        tokio::spawn(Arc::clone(self).note());
+    }
+
+    async fn note(self: Arc<Self>) {
+        // One that starts is not heard yet, which is no cause for others to doubt.
+        let mut beats = interval_at(tokio::time::Instant::now() + RETURN_GRACE, HEARTBEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beats.tick().await;
+        let mut up = self.link.follow();
+        let mut noted = false;
+        while let Some(notes) = self.notes.get() {
+            tokio::select! {
+                _ = beats.tick() => {}
+                // At once, for those who notice it by now.
+                _ = up.changed() => {}
             }
-        });
+            if notes.is_due() {
+                noted = self.write_note(notes, noted).await;
+            } else if noted {
+                notes.withdraw().await;
+                noted = false;
+            }
+        }
+    }
+
+    /// True if there is a note of this process. If there `was` one before, and it was taken, others told
+    /// that everybody here is gone.
+    async fn write_note(&self, notes: &Notes, was: bool) -> bool {
+        if !was {
+            self.here.lock().unnoted = u64::MAX;
+        }
+        let people = self.here.lock().parts_to_note();
+        let parts = people.iter().fold(0, |parts, (part, _)| parts | 1 << part);
+        match notes.write(people).await {
+            Some(true) if was => {
+                let mut here = self.here.lock();
+                (here.unnoted, here.mistaken) = (u64::MAX, true);
+            }
+            Some(_) => {}
+            None => self.here.lock().unnoted |= parts,
+        }
+        true
+    }
+
+    /// See [`syncchat_core::ports::fleet::Presence::note_changes`].
+    pub(crate) fn note_changes(&self, changes: &[PresenceChange]) {
+        if let Some(notes) = self.notes.get() {
+            notes.add(changes);
+        }
+    }
+
+    /// See [`syncchat_core::ports::fleet::Presence::noted`].
+    pub(crate) async fn noted(&self) -> Vec<PresenceChange> {
+        match self.notes.get() {
+            Some(notes) => notes.look().await,
+            None => Vec::new(),
+        }
     }
 
     /// One more device here. True if the person was offline in the fleet, as far as is known.
     pub(crate) async fn arrive(&self, user: UserId) -> bool {
         let (first, unsettled) = {
             let mut here = self.here.lock();
-            (here.arrive(user), here.unsettled.remove(&user))
+            let unsettled = here.unsettled.remove(&user).is_some();
+            (here.arrive(user), unsettled)
         };
         if !first {
             return false;
         }
         let elsewhere = self.elsewhere(&[user]).await;
-        if self.link.is_up() {
-            let key = people_of(&self.me);
-            self.log(self.link.commands.sadd::<i64, _, _>(key, id(user)).await);
-        }
+        let key = people_of(&self.me);
+        let added = self.link.commands.sadd::<i64, _, _>(key, id(user));
+        self.within_bounds(added).await;
         // Of whom it was unsettled whether they had gone, nobody was told that they had.
         !unsettled && elsewhere != [Some(true)]
     }
@@ -153,17 +229,23 @@ impl Leases {
         if !self.here.lock().leave(user) {
             return false;
         }
-        if self.link.is_up() {
-            let gone = self
-                .link
-                .commands
-                .srem::<i64, _, _>(people_of(&self.me), id(user))
-                .await;
-            self.log(gone);
-        }
+        let key = people_of(&self.me);
+        let removed = self.link.commands.srem::<i64, _, _>(key, id(user));
+        self.within_bounds(removed).await;
         match self.elsewhere(&[user]).await[..] {
             [Some(elsewhere)] => !elsewhere,
-            _ => !self.here.lock().put_off(user),
+            _ => !self.here.lock().put_off(user, Instant::now() + UNSETTLED),
+        }
+    }
+
+    /// A word to Redis about somebody who came or went. Others are told after it, if it is taken or not:
+    /// the next renewal of the lease sets right what was not.
+    async fn within_bounds(&self, word: impl Future<Output = Result<i64, Error>>) {
+        if self.link.is_up() {
+            match timeout(PRESENCE_TIMEOUT, word).await {
+                Ok(said) => self.log(said),
+                Err(_) => tracing::debug!("redis did not take a word of presence in time"),
+            }
         }
     }
 
@@ -186,22 +268,27 @@ impl Leases {
     /// People whose node died, and who left while it was unsettled whether they are elsewhere; each
     /// told to one of the asking nodes only.
     pub(crate) async fn departed(&self) -> Vec<UserId> {
-        if self.link.up_for().is_none_or(|span| span < RETURN_GRACE) {
-            return Vec::new();
-        }
-        let mut gone: Vec<UserId> = self.here.lock().unsettled.drain().collect();
+        let mut gone = self.here.lock().due(Instant::now());
         match self.bury().await {
             Ok(people) => gone.extend(people),
             Err(error) => self.log::<()>(Err(error)),
         }
+        if gone.is_empty() {
+            return gone;
+        }
         let online = self.online(&gone).await;
+        let noted = match self.notes.get() {
+            Some(notes) if online.contains(&None) => notes.elsewhere(&gone).await,
+            _ => None,
+        };
         let mut departed = Vec::new();
         for (user, online) in gone.into_iter().zip(online) {
-            match online {
+            let noted = noted.as_ref().map(|noted| noted.contains(&user));
+            match online.or(noted) {
                 Some(true) => {}
                 Some(false) => departed.push(user),
                 None => {
-                    if !self.here.lock().put_off(user) {
+                    if !self.here.lock().put_off(user, Instant::now()) {
                         departed.push(user);
                     }
                 }
@@ -220,64 +307,111 @@ impl Leases {
         }
     }
 
-    /// This node ends, and nobody is here any more.
+    /// This node ends, and nobody is here any more. Of whom that is unsettled, another node judges:
+    /// they are all that is left in its note, if it has one.
     pub(crate) async fn end(&self) {
         if self.link.is_up() {
             let redis = &self.link.commands;
             self.log(redis.zrem::<i64, _, _>(NODES, self.me.as_str()).await);
             self.log(redis.del::<i64, _>(people_of(&self.me)).await);
         }
+        if let Some(notes) = self.notes.get().filter(|notes| notes.is_due()) {
+            {
+                let mut here = self.here.lock();
+                let unsettled = std::mem::take(&mut here.unsettled).into_keys();
+                here.devices.extend(unsettled.map(|user| (user, 1)));
+            }
+            self.write_note(notes, false).await;
+        }
     }
 
-    /// Takes the people of nodes whose lease has ended.
+    /// Takes the people of nodes that died: those whose lease has ended, and those that noted in the
+    /// store until then and have none.
     async fn bury(&self) -> Result<Vec<UserId>, Error> {
-        let redis = &self.link.commands;
-        let dead: Vec<String> = self
-            .list
-            .evalsha_with_reload(redis, NODES, vec!["dead"])
-            .await?;
-        let silent = dead.into_iter().filter(|process| *process != self.me);
         let mut gone = Vec::new();
-        for process in self.without_living(silent.collect()).await {
-            let forgotten = LEASE_KEYS_KEPT.as_millis().to_string();
-            let buried: i64 = self
-                .burial
-                .evalsha_with_reload(redis, NODES, vec![process.clone(), forgotten])
-                .await?;
-            if buried == 1 {
-                let people: Vec<String> = redis.smembers(people_of(&process)).await?;
-                redis.del::<i64, _>(people_of(&process)).await?;
-                let people_count = people.len();
-                tracing::warn!(
-                    process,
-                    people = people_count,
-                    "a node of the fleet is gone"
-                );
-                gone.extend(people.iter().filter_map(|user| user.parse::<UserId>().ok()));
+        let up = self.link.is_up();
+        if up && self.link.up_for().is_none_or(|span| span < RETURN_GRACE) {
+            return Ok(gone);
+        }
+        if up {
+            for process in self.processes("dead").await? {
+                if process != self.me && !self.is_spared(&process) {
+                    gone.extend(self.bury_lease(&process).await?);
+                }
             }
+        }
+        let stale = self.notes.get().map(Notes::stale).unwrap_or_default();
+        if stale.is_empty() {
+            return Ok(gone);
+        }
+        let leased = if up {
+            self.processes("unburied").await?
+        } else {
+            Vec::new()
+        };
+        for process in stale.iter().filter(|process| !leased.contains(process)) {
+            gone.extend(self.bury_note(process).await);
         }
         Ok(gone)
     }
 
-    /// Those of these silent processes that did not note that they live. If the store does not say,
-    /// none is buried for now.
-    async fn without_living(&self, mut silent: Vec<String>) -> Vec<String> {
-        let Some(store) = self.store.get().filter(|_| !silent.is_empty()) else {
-            return silent;
-        };
-        // The others have their turn when these are buried.
-        silent.truncate(SILENT_PROCESSES_MAX);
-        match store.noted_alive(&silent, NOTE_FRESH).await {
-            Ok(living) => {
-                ::metrics::counter!(metrics::NODES_SPARED).increment(living.len() as u64);
-                silent.retain(|process| !living.contains(process));
-                silent
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the store does not say who lives");
-                Vec::new()
-            }
+    async fn bury_lease(&self, process: &str) -> Result<Vec<UserId>, Error> {
+        let redis = &self.link.commands;
+        let forgotten = LEASE_KEYS_KEPT.as_millis().to_string();
+        let buried: i64 = self
+            .burial
+            .evalsha_with_reload(redis, NODES, vec![process.to_owned(), forgotten])
+            .await?;
+        if buried != 1 {
+            return Ok(Vec::new());
         }
+        let people: Vec<String> = redis.smembers(people_of(process)).await?;
+        redis.del::<i64, _>(people_of(process)).await?;
+        tracing::warn!(
+            process,
+            people = people.len(),
+            "a node of the fleet is gone"
+        );
+        let mut gone: HashSet<UserId> =
+            people.iter().filter_map(|user| user.parse().ok()).collect();
+        gone.extend(self.bury_note(process).await);
+        Ok(gone.into_iter().collect())
+    }
+
+    async fn bury_note(&self, process: &str) -> Vec<UserId> {
+        let Some(notes) = self.notes.get() else {
+            return Vec::new();
+        };
+        let Some(people) = notes.bury(process).await else {
+            return Vec::new();
+        };
+        tracing::warn!(
+            process,
+            people = people.len(),
+            "a node that could not be heard is gone"
+        );
+        people
+    }
+
+    /// Whether this process is left alone although its lease has ended: it noted that it lives, or the
+    /// store does not say.
+    fn is_spared(&self, process: &str) -> bool {
+        let spared = self
+            .notes
+            .get()
+            .is_some_and(|notes| notes.may_live(process));
+        if spared {
+            ::metrics::counter!(metrics::NODES_SPARED).increment(1);
+        }
+        spared
+    }
+
+    /// Processes that are `unburied`, or `dead` (those of them whose lease has ended).
+    async fn processes(&self, which: &str) -> Result<Vec<String>, Error> {
+        let redis = &self.link.commands;
+        self.list
+            .evalsha_with_reload(redis, NODES, vec![which])
+            .await
     }
 
     /// Which of these have a device on another node that is not buried; `None` where that cannot be known now.
@@ -295,12 +429,13 @@ impl Leases {
 
     async fn ask(&self, users: &[UserId]) -> Result<Vec<Option<bool>>, Error> {
         let redis = &self.link.commands;
-        let live: Vec<String> = self
-            .list
-            .evalsha_with_reload(redis, NODES, vec!["unburied"])
-            .await?;
-        let mut online = vec![self.knows_all(&live).then_some(false); users.len()];
-        for process in live.iter().filter(|process| **process != self.me) {
+        let live = self.processes("unburied").await?;
+        // What Redis has of those that do not reach it is old.
+        let aside = self.notes.get().map(Notes::aside).unwrap_or_default();
+        let all = aside.is_empty() && self.knows_all(&live);
+        let mut online = vec![all.then_some(false); users.len()];
+        let known = |process: &&String| **process != self.me && !aside.contains(*process);
+        for process in live.iter().filter(known) {
             let mut known = online.chunks_mut(PEOPLE_BATCH_MAX);
             for people in users.chunks(PEOPLE_BATCH_MAX) {
                 let ids: Vec<String> = people.iter().map(|user| id(*user)).collect();
@@ -410,15 +545,16 @@ mod tests {
 
     #[test]
     fn devices_are_counted_and_the_unsettled_are_bounded() {
-        let mut here = Here::default();
+        let (mut here, now) = (Here::default(), Instant::now());
         let user = UserId::from_bytes([1; 12]);
         assert!(here.arrive(user) && !here.arrive(user));
         assert!(!here.leave(user) && here.leave(user) && !here.leave(user));
         for i in 0..UNSETTLED_MAX as u64 {
             let mut bytes = [0; 12];
             bytes[..8].copy_from_slice(&i.to_be_bytes());
-            assert!(here.put_off(UserId::from_bytes(bytes)));
+            assert!(here.put_off(UserId::from_bytes(bytes), now));
         }
-        assert!(!here.put_off(UserId::from_bytes([9; 12])));
+        assert!(!here.put_off(UserId::from_bytes([9; 12]), now));
+        assert_eq!(here.due(now).len(), UNSETTLED_MAX);
     }
 }

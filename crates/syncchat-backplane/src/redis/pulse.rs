@@ -92,6 +92,19 @@ impl Pulse {
         self.state.lock().peers.heard()
     }
 
+    /// Whether this process is heard.
+    pub(crate) fn hears(&self, process: u64) -> bool {
+        self.state.lock().peers.hears(process)
+    }
+
+    /// By their notes in the store these processes (their nodes and numbers) live. Who is silent and not
+    /// among them is waited for no longer.
+    pub(crate) fn lives<'a>(&self, noted: impl Iterator<Item = (&'a str, u64)>) {
+        if self.state.lock().peers.lives(noted, Instant::now()) {
+            self.doubt();
+        }
+    }
+
     /// All subscriptions are taken: this node should hear itself from now on.
     pub(crate) fn has_joined(&self) {
         {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::command::CursorKind;
 use crate::model::{Conversation, ConversationId, Message, PresenceStatus, Seq, Timestamp, UserId};
-use crate::ports::store::NodeStore;
+use crate::ports::store::{NodeStore, PresenceChange};
 
 /// Whom an event concerns; what a node subscribes to while it has somebody there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,9 +196,19 @@ pub trait Fleet: Send + Sync + 'static {
 /// A device of a person came to, or went from, this node; who is online in the whole fleet.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
-    /// Where nodes note that they live while the fleet cannot hear them, so that nobody takes them
-    /// for dead. To be called once, at the start; without it silence is death.
+    /// Where nodes note that they live, and who is there, while the fleet cannot hear them. To be
+    /// called once, at the start; without it silence is death.
     fn note_in(&self, _store: Arc<dyn NodeStore>) {}
+
+    /// These changes are told to the fleet now; those that cannot hear it shall find them noted. Never
+    /// blocks.
+    fn note_changes(&self, _changes: &[PresenceChange]) {}
+
+    /// Changes that other nodes noted and could not tell this one, since somebody last asked. Some may
+    /// have been heard all the same. Ask every second; an empty answer is the rule.
+    async fn noted(&self) -> Vec<PresenceChange> {
+        Vec::new()
+    }
 
     /// One more device of this person is here. True if they were offline in the fleet.
     async fn arrive(&self, user: UserId) -> bool;
@@ -212,7 +222,7 @@ pub trait Presence: Send + Sync + 'static {
 
     /// People who went offline because their node died, or of whom this could not be known when
     /// they left, since somebody last asked. Each is told to one of the nodes that ask. Ask every
-    /// second or so; an empty answer is the rule.
+    /// second, after [`Self::noted`]; an empty answer is the rule.
     async fn departed(&self) -> Vec<UserId> {
         Vec::new()
     }

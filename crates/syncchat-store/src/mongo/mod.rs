@@ -43,8 +43,8 @@ use syncchat_core::model::{
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, NodeStore, PresenceChange, RefreshToken, Rotation, Store,
-    StoreError, StoreResult,
+    LogRange, NewConversation, NodeNote, NodeStore, NotedNode, PresenceChange, RefreshToken,
+    Rotation, Store, StoreError, StoreResult,
 };
 
 use self::documents::{
@@ -393,17 +393,26 @@ impl FileStore for MongoStore {
 
 #[async_trait]
 impl NodeStore for MongoStore {
-    async fn note_alive(&self, process: &str) -> StoreResult<()> {
-        self.call("note_alive", nodes::note(self, process)).await
+    async fn note_node(&self, note: &NodeNote) -> StoreResult<bool> {
+        self.call("note_node", nodes::note(self, note)).await
     }
 
-    async fn noted_alive(
+    async fn noted_nodes(&self, fresh: Duration) -> StoreResult<Vec<NotedNode>> {
+        self.call("noted_nodes", nodes::noted(self, fresh)).await
+    }
+
+    async fn noted_people(
         &self,
-        processes: &[String],
-        within: Duration,
-    ) -> StoreResult<Vec<String>> {
-        let work = nodes::noted(self, processes, within);
-        self.call("noted_alive", work).await
+        parts: &[u8],
+        fresh: Duration,
+    ) -> StoreResult<Vec<(String, Vec<UserId>)>> {
+        let work = nodes::people(self, parts, fresh);
+        self.call("noted_people", work).await
+    }
+
+    async fn take_note(&self, process: &str, age: Duration) -> StoreResult<Option<Vec<UserId>>> {
+        self.call("take_note", nodes::take(self, process, age))
+            .await
     }
 }
 

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use mongodb::bson::oid::ObjectId;
 use support::Mongod;
-use syncchat_core::ports::store::Store;
+use syncchat_core::model::{PresenceStatus, Timestamp};
+use syncchat_core::ports::store::{NodeNote, PresenceChange, Store};
+use syncchat_store::suite::people;
 use tokio::sync::OnceCell;
 
 /// One mongod for all cases that leave it alone, each in a database of its own.
@@ -40,19 +42,58 @@ syncchat_store::behaviour_suite!(open);
 
 /// By the server's clock, which is that of all nodes.
 #[tokio::test]
-async fn a_node_is_known_to_live_for_as_long_as_its_note_is_fresh() {
+async fn a_node_is_known_by_its_note_for_as_long_as_that_is_fresh() {
     let (store, ()) = open().await;
-    let names = ["one", "other"].map(str::to_owned);
-    let living = async |within| store.noted_alive(&names, within).await.unwrap();
     let minute = Duration::from_secs(60);
-    assert!(living(minute).await.is_empty());
-    store.note_alive("one").await.unwrap();
-    assert_eq!(living(minute).await, ["one"]);
+    let [ann, bob, eve] = people();
+    let change = |user| PresenceChange {
+        user,
+        status: PresenceStatus::Online,
+        at: Timestamp::from_millis(1_000),
+    };
+    let note = |process: &str, changes, people| NodeNote {
+        process: process.into(),
+        changes,
+        people,
+    };
+    let noted = async |within| store.noted_nodes(within).await.unwrap();
+    assert!(noted(minute).await.is_empty());
+    let first = note(
+        "one",
+        vec![(7, change(ann))],
+        vec![(0, vec![ann, bob]), (63, vec![eve])],
+    );
+    assert!(store.note_node(&first).await.unwrap(), "it is new");
+    let found = noted(minute).await;
+    assert_eq!((found.len(), found[0].process.as_str()), (1, "one"));
+    assert_eq!(found[0].changes, [(7, change(ann))]);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(living(Duration::from_millis(50)).await.is_empty());
-    store.note_alive("one").await.unwrap();
-    store.note_alive("other").await.unwrap();
-    let mut both = living(minute).await;
-    both.sort();
-    assert_eq!(both, names);
+    let old = noted(Duration::from_millis(50)).await;
+    assert!(old[0].changes.is_empty() && old[0].age >= Duration::from_millis(100));
+
+    // A part that is not named stays.
+    let later = note("one", Vec::new(), vec![(0, vec![bob])]);
+    assert!(!store.note_node(&later).await.unwrap());
+    assert!(
+        store
+            .note_node(&note("other", vec![], vec![]))
+            .await
+            .unwrap()
+    );
+    let there = async |parts: &[u8]| {
+        let mut there = store.noted_people(parts, minute).await.unwrap();
+        there.sort();
+        there
+    };
+    let nobody = ("other".to_owned(), vec![]);
+    assert_eq!(
+        there(&[0]).await,
+        [("one".into(), vec![bob]), nobody.clone()]
+    );
+    assert_eq!(there(&[5]).await, [("one".into(), vec![]), nobody]);
+
+    assert_eq!(store.take_note("one", minute).await.unwrap(), None, "fresh");
+    let taken = store.take_note("one", Duration::ZERO).await.unwrap();
+    assert_eq!(taken, Some(vec![bob, eve]));
+    assert_eq!(store.take_note("one", Duration::ZERO).await.unwrap(), None);
 }
