@@ -20,7 +20,9 @@ use tracing::debug;
 use crate::handler::DisconnectReason;
 use crate::heartbeat::{Beat, Heartbeat, earlier};
 use crate::inbound::Inbound;
-use crate::limits::{CLOSE_ANSWER_WAIT, CLOSE_WRITE_WAIT, GOODBYE_POLL_WAIT, READS_PER_TURN};
+use crate::limits::{
+    CLOSE_ANSWER_WAIT, CLOSE_WRITE_WAIT, GOODBYE_POLL_WAIT, READS_PER_TURN, SLOW_GOODBYE_WAIT,
+};
 use crate::metrics;
 use crate::polling::{Done, Post};
 use crate::protocol::{Connection, Protocol};
@@ -246,7 +248,12 @@ impl<P: Protocol> Driver<P> {
             .blocked_since
             .is_some_and(|since| now >= since + slow_timeout)
         {
-            session.end(DisconnectReason::SlowConsumer, Farewell::Abort);
+            session.clear_queue();
+            self.inbound.connection.takes_nothing();
+            let farewell = Farewell::Flush(websocket::CLOSE);
+            self.inbound
+                .session
+                .end(DisconnectReason::SlowConsumer, farewell);
         }
     }
 
@@ -269,11 +276,15 @@ impl<P: Protocol> Driver<P> {
         self.post = None;
         self.inbound.connection.end(end.reason);
         let now = Instant::now();
+        let until = match end.reason {
+            DisconnectReason::SlowConsumer => now + SLOW_GOODBYE_WAIT,
+            _ => now + CLOSE_WRITE_WAIT,
+        };
         self.phase = match (end.farewell, self.stream.is_some()) {
             (Farewell::Abort, _) => Phase::Over,
-            (Farewell::Answer(close), true) => self.closing(now, close, false),
+            (Farewell::Answer(close), true) => self.closing(until, close, false),
             (Farewell::Error(close) | Farewell::Flush(close), true) => {
-                self.closing(now, close, true)
+                self.closing(until, close, true)
             }
             (Farewell::Flush(_), false) if !end.said => Phase::Goodbye {
                 until: now + GOODBYE_POLL_WAIT,
@@ -282,10 +293,10 @@ impl<P: Protocol> Driver<P> {
         };
     }
 
-    fn closing(&mut self, now: Instant, close: Bytes, awaits_answer: bool) -> Phase {
+    fn closing(&mut self, until: Instant, close: Bytes, awaits_answer: bool) -> Phase {
         self.inbound.session.push_farewell(close);
         Phase::Closing {
-            until: now + CLOSE_WRITE_WAIT,
+            until,
             awaits_answer,
         }
     }

@@ -153,6 +153,13 @@ pub trait Handler: Send + Sync + Sized + 'static {
     /// half its limit: the application may refill.
     fn drained(&self, socket: &Socket<Self>);
 
+    /// The client has taken nothing for the slow timeout, and its connection is about to be closed. What
+    /// it was not sent yet is dropped, but what is essential; what is emitted now follows that, and is
+    /// written if the client takes it within a second ([`crate::limits::SLOW_GOODBYE_WAIT`]).
+    fn takes_nothing(&self, socket: &Socket<Self>) {
+        let _ = socket;
+    }
+
     /// The socket has left; called exactly once after [`Handler::connected`].
     fn disconnected(&self, socket: &Socket<Self>, reason: DisconnectReason);
 }

@@ -58,6 +58,8 @@ pub const PARTING_SESSIONS_MAX: usize = 10_000;
 
 /// For a WebSocket that is being closed: to write what waits, and the close frame.
 pub const CLOSE_WRITE_WAIT: Duration = Duration::from_secs(5);
+/// The same for one whose client has taken nothing for the slow timeout.
+pub const SLOW_GOODBYE_WAIT: Duration = Duration::from_secs(1);
 
 /// For the client's close frame after ours was written.
 pub const CLOSE_ANSWER_WAIT: Duration = Duration::from_secs(1);

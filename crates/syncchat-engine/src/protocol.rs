@@ -71,6 +71,9 @@ pub trait Connection: Send + Unpin + 'static {
     /// A queue that was behind is empty.
     fn drained(&mut self) {}
 
+    /// The client takes nothing, and the session is about to end for it: the last moment to say so.
+    fn takes_nothing(&mut self) {}
+
     /// When the session is to be closed if nothing changes.
     fn deadline(&self) -> Option<Instant> {
         None

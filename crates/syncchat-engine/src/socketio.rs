@@ -178,10 +178,14 @@ impl<H: Handler> Connection for Namespaces<H> {
     }
 
     fn drained(&mut self) {
-        for member in &self.members {
-            if let Member::Joined(socket) = member {
-                self.app.handler.drained(socket);
-            }
+        for socket in self.joined() {
+            self.app.handler.drained(socket);
+        }
+    }
+
+    fn takes_nothing(&mut self) {
+        for socket in self.joined() {
+            self.app.handler.takes_nothing(socket);
         }
     }
 
@@ -209,6 +213,13 @@ impl<H: Handler> Connection for Namespaces<H> {
 }
 
 impl<H: Handler> Namespaces<H> {
+    fn joined(&self) -> impl Iterator<Item = &Socket<H>> {
+        self.members.iter().filter_map(|member| match member {
+            Member::Joined(socket) => Some(socket),
+            _ => None,
+        })
+    }
+
     fn packet(&mut self, packet: Packet) -> Result<(), Invalid> {
         let Packet { namespace, body } = packet;
         let place = self

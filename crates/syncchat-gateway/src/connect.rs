@@ -181,7 +181,7 @@ impl Gateway {
                     say_goodbye(&socket, ClosingReason::Kicked, Duration::ZERO);
                     return socket.kick();
                 }
-                Err(_) if Instant::now() >= until => {
+                Err(_) if Instant::now() >= until || self.is_draining() => {
                     say_goodbye(&socket, ClosingReason::Draining, RETURN_AFTER_FAILURE);
                     return socket.close(DisconnectReason::ServerClose);
                 }

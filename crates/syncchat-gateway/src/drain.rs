@@ -8,17 +8,19 @@ use syncchat_engine::DisconnectReason;
 use tokio::time::{Instant, sleep};
 
 use crate::gateway::Gateway;
+use crate::hub::Client;
 use crate::limits::{DRAIN_RETURN_MAX, DRAIN_STEP};
-use crate::session::say_goodbye;
+use crate::session::{Deadline, say_goodbye};
 
 impl Gateway {
     /// Lets nobody in any more, and closes the connections of all who are here, a few at a time
     /// over `span`. Each client is told first, and when to come back; they do so in that order, so
     /// the node that takes them is not run over.
     ///
-    /// Sockets that belong to nobody are left to the engine.
+    /// Sockets that belong to nobody go first, at once: they have nothing here.
     pub async fn drain(&self, span: Duration) {
         self.draining.store(true, Ordering::Relaxed);
+        self.send_away(&self.guests());
         let until = Instant::now() + span;
         loop {
             let sockets = self.hub.all();
@@ -30,16 +32,32 @@ impl Gateway {
             let share = sockets
                 .len()
                 .div_ceil(usize::try_from(steps).unwrap_or(usize::MAX));
-            for (place, socket) in sockets.iter().take(share).enumerate() {
-                say_goodbye(socket, ClosingReason::Draining, spread(place, share));
-                socket.close(DisconnectReason::ServerClose);
-            }
+            self.send_away(&sockets[..share]);
             if left.is_zero() {
                 break;
             }
             sleep(DRAIN_STEP.min(left)).await;
         }
         self.presence.all_gone().await;
+    }
+
+    fn send_away(&self, sockets: &[Client]) {
+        for (place, socket) in sockets.iter().enumerate() {
+            say_goodbye(
+                socket,
+                ClosingReason::Draining,
+                spread(place, sockets.len()),
+            );
+            socket.close(DisconnectReason::ServerClose);
+        }
+    }
+
+    /// Sockets that have not said yet whose they are.
+    fn guests(&self) -> Vec<Client> {
+        self.deadlines.find(|deadline| match deadline {
+            Deadline::Authenticate(socket) => Some(socket.clone()),
+            _ => None,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
+use syncchat_contract::payload::ClosingReason;
 use syncchat_core::ports::fleet::{Fleet, Presence};
 use syncchat_core::ports::limiter::Limiter;
 use syncchat_core::ports::store::AccountStore;
@@ -22,11 +23,11 @@ use crate::arrivals::Arrivals;
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::hub::{Client, Hub, Reader};
-use crate::limits::SHARDS_MAX;
+use crate::limits::{RETURN_AFTER_SLOWNESS, SHARDS_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::presence::PresenceKeeper;
 use crate::recovery::{Past, Recoverable};
-use crate::session::{Deadline, Session};
+use crate::session::{Deadline, Session, say_goodbye};
 use crate::shard::Shard;
 use crate::timers::Timers;
 use crate::traces::Traces;
@@ -220,6 +221,10 @@ impl Handler for Gateway {
     fn drained(&self, socket: &Socket<Gateway>) {
         let reader = Reader(socket.clone());
         self.feed.post_all(|| Command::Drained(reader.clone()));
+    }
+
+    fn takes_nothing(&self, socket: &Socket<Gateway>) {
+        say_goodbye(socket, ClosingReason::SlowConsumer, RETURN_AFTER_SLOWNESS);
     }
 
     fn disconnected(&self, socket: &Socket<Gateway>, reason: DisconnectReason) {

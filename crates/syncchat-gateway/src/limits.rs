@@ -14,6 +14,9 @@ pub(crate) const ENTRANCE_RETRY: Duration = Duration::from_millis(500);
 /// `reconnectInMs` when a store that is away is the cause.
 pub(crate) const RETURN_AFTER_FAILURE: Duration = Duration::from_secs(2);
 
+/// `reconnectInMs` for who took nothing for the slow timeout.
+pub(crate) const RETURN_AFTER_SLOWNESS: Duration = Duration::from_secs(1);
+
 /// Conversations whose place an offset tells by itself, when they had messages a moment ago. Beyond
 /// it those with the oldest go; messages of theirs that are still on their way then make a recovery
 /// impossible.

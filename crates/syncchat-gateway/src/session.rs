@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use syncchat_contract::payload::ClosingReason;
 use syncchat_core::model::{Timestamp, UserId};
 use syncchat_core::{Error, ErrorCode, Result};
-use syncchat_engine::Class;
+use syncchat_engine::{Class, DisconnectReason};
 use syncchat_identity::Claims;
 use tokio::time::Instant;
 
@@ -152,8 +152,12 @@ impl Session {
 }
 
 impl Gateway {
-    /// The socket has to authenticate in time.
+    /// The socket has to authenticate in time, and not here if the node is about to end.
     pub(crate) fn await_token(&self, socket: &Client) {
+        if self.is_draining() {
+            say_goodbye(socket, ClosingReason::Draining, Duration::ZERO);
+            return socket.close(DisconnectReason::ServerClose);
+        }
         let at = Instant::now() + AUTHENTICATE_WAIT;
         self.set_deadline(socket, at, Deadline::Authenticate(socket.clone()));
     }

@@ -55,6 +55,11 @@ impl<T> Timers<T> {
         self.due.lock().remove(&key)
     }
 
+    /// What this finds in the entries that wait.
+    pub(crate) fn find<R>(&self, find: impl Fn(&T) -> Option<R>) -> Vec<R> {
+        self.due.lock().values().filter_map(find).collect()
+    }
+
     /// Entries that wait.
     pub(crate) fn len(&self) -> usize {
         self.due.lock().len()
@@ -112,6 +117,7 @@ mod tests {
         let (first, taken_back) = tokio::join!(timers.next(), sooner);
         assert_eq!((first, taken_back), ("first", Some("second")));
         assert_eq!(timers.take_due(), None);
+        assert_eq!(timers.find(|what| what.strip_prefix("thi")), ["rd"]);
         assert_eq!(timers.next().await, "third");
         timers.set(Instant::now(), "fourth");
         assert_eq!(timers.take_due(), Some("fourth"));

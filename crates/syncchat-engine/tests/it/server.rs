@@ -124,6 +124,11 @@ impl Handler for App {
         self.log.lock().push("drained".to_owned());
     }
 
+    fn takes_nothing(&self, socket: &Socket<Self>) {
+        let goodbye = Frame::event("goodbye", &"slow").unwrap();
+        let _ = socket.emit(&goodbye, syncchat_engine::Class::Essential);
+    }
+
     fn disconnected(&self, _: &Socket<Self>, reason: DisconnectReason) {
         self.log
             .lock()

@@ -148,6 +148,28 @@ async fn a_client_that_takes_nothing_is_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_something_at_last_is_told_why_it_is_closed() {
+    let served = serve(config()).await;
+    let mut ws = Ws::connect(served.address).await;
+    let socket = served.socket().await;
+    let queued = fill(&socket, 0).await;
+    served.told("disconnected slow_consumer").await;
+    let mut read = 0;
+    let told = loop {
+        let got = ws.next().await;
+        match number(&got) {
+            Some(i) => assert_eq!(i, read, "what it gets is whole, and without holes"),
+            None => break got,
+        }
+        read += 1;
+    };
+    assert!(read < queued, "what waited is not kept for it");
+    assert_eq!(told, Got::Text(r#"42["goodbye","slow"]"#.to_owned()));
+    assert!(matches!(ws.next().await, Got::Close(_)));
+    served.emptied().await;
+}
+
+#[tokio::test]
 async fn essential_frames_are_bounded_too() {
     let served = serve(config()).await;
     let _ws = Ws::connect(served.address).await;

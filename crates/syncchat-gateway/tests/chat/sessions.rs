@@ -246,6 +246,10 @@ async fn a_drain_says_goodbye_to_everybody_and_lets_nobody_in() {
     for _ in 0..5 {
         clients.push(node.connect(&ada).await);
     }
+    // One that did not say yet whose it is.
+    let mut guest = Client::open(node.address).await;
+    guest.join(None).await.expect("let in");
+    clients.push(guest);
     let drain = node.gateway.drain(Duration::from_millis(500));
     let goodbyes = async {
         for client in &mut clients {
