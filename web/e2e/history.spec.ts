@@ -70,6 +70,30 @@ test('new messages are counted, marked, and read only when they are seen', async
   await expect(ben.conversation(ann.name)).not.toContainText('unread');
 });
 
+test('who comes back over a slow connection begins where the new ones begin', async ({ world }) => {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await ann.say('before');
+  await ben.open(ann.name);
+  await expect(ann.message('before')).toContainText('read');
+  const url = ben.page.url();
+  await ben.page.goto('about:blank');
+  await writeMany(ann.page, 40, line);
+  // Longer than the page waits before it shows what it has.
+  await ben.page.routeWebSocket(/socket\.io/u, async (socket) => {
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    socket.connectToServer();
+  });
+  await ben.page.goto(url);
+  await expect(ben.log.getByRole('separator', { name: 'New messages' })).toBeVisible();
+  await expect(ben.message('before')).not.toHaveCount(0);
+  await expect(ann.message('line 40')).toContainText('delivered');
+  await expect(ben.conversation(ann.name)).toContainText('unread');
+  await ben.page.getByRole('button', { name: /^To the new/u }).click();
+  await expect(ann.message('line 40')).toContainText('read');
+});
+
 test('while one reads above, what comes below is hinted at', async ({ world }) => {
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');

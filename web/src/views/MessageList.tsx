@@ -30,13 +30,13 @@ interface MessageListProps extends MessageActions {
  * the end while it is there, and stays on what is read when older messages come in above.
  */
 export function MessageList({ id, ...actions }: MessageListProps) {
-  const { rows, shift, ready } = useRows(id);
+  const { rows, shift, ready, current } = useRows(id);
   const scroller = useRef<HTMLDivElement>(null);
   const { list, ...view } = useListView(rows, ready, scroller);
   const { active, onKeyDown, onFocus } = useRowFocus(rows, list, scroller);
   const { flash, jumpTo } = useJump(id, rows, list, view.leaveEnd);
   const loadNear = useOlder(id, list);
-  const see = useReading(id, rows, view.lastInView);
+  const see = useReading(id, rows, current, view.lastInView);
   const missed = useMissed(id, view.atEnd);
   useOwnToEnd(id, view.toEnd);
   const render = useRender(id, { active, flash, jumpTo, ...actions });
@@ -93,7 +93,10 @@ export function MessageList({ id, ...actions }: MessageListProps) {
   );
 }
 
-/** The rows, whether the last change put some in front, and whether the view can be placed. */
+/**
+ * The rows, whether the last change put some in front, whether the view can be placed, and whether
+ * what is known of the conversation is current.
+ */
 function useRows(id: string) {
   const chat = useChat();
   const me = useChatState((state) => state.me.id);
@@ -103,12 +106,14 @@ function useRows(id: string) {
   const late = useLate(PLACE_WITHIN_MS);
 
   // Where the new messages begin when the conversation is opened, and stays until it is left. What
-  // was kept from the last visit does not know what has been read, or said, since.
-  const [opened, setOpened] = useState<{ readonly unreadAfter: number | null } | null>(null);
-  if (opened === null && (online || late)) {
+  // was kept from the last visit does not know what has been read, or said, since: it serves until
+  // the server has told.
+  const [opened, setOpened] = useState<Opened | null>(null);
+  if (opened === null ? online || late : online && !opened.current) {
     const conversation = chat.store.getState().conversations[id];
     const hasNew = conversation !== undefined && conversation.unread > 0;
-    setOpened({ unreadAfter: hasNew ? conversation.readSeq : null });
+    const known = opened?.unreadAfter ?? (hasNew ? conversation.readSeq : null);
+    setOpened({ unreadAfter: known, current: online });
   }
   const unreadAfter = opened?.unreadAfter ?? null;
   const rows = useMemo(
@@ -125,7 +130,16 @@ function useRows(id: string) {
 
   // Of a conversation that was not open before only the newest message is there at first.
   const filled = log !== undefined && (log.messages.length > 1 || !log.hasOlder);
-  return { rows, shift, ready: opened !== null && (filled || late) };
+  const current = opened?.current === true;
+  return { rows, shift, ready: opened !== null && (filled || late), current };
+}
+
+/** What was known when a conversation was opened. */
+interface Opened {
+  /** My read cursor, if there was something new. */
+  readonly unreadAfter: number | null;
+  /** Whether the server had told what happened since the last visit. */
+  readonly current: boolean;
 }
 
 /** Whether this much time has passed since the first view. */
@@ -162,11 +176,14 @@ function useOlder(id: string, list: RefObject<VirtualizerHandle | null>) {
   );
 }
 
-/** Tells how far the person has read: to the last message in view, while they look. */
-function useReading(id: string, rows: readonly Row[], lastInView: () => number) {
+/**
+ * Tells how far the person has read: to the last message in view, while they look. Not before it is
+ * known where the new ones begin: they would count as seen just by coming in.
+ */
+function useReading(id: string, rows: readonly Row[], current: boolean, lastInView: () => number) {
   const chat = useChat();
   const see = useCallback(() => {
-    if (document.visibilityState !== 'visible') return;
+    if (!current || document.visibilityState !== 'visible') return;
     for (let at = lastInView(); at >= 0; at -= 1) {
       const row = rows[at];
       if (row?.type === 'message' || row?.type === 'system') {
@@ -174,7 +191,7 @@ function useReading(id: string, rows: readonly Row[], lastInView: () => number) 
         return;
       }
     }
-  }, [chat, id, rows, lastInView]);
+  }, [chat, id, rows, current, lastInView]);
 
   useEffect(() => {
     see();

@@ -1,6 +1,6 @@
 /**
- * Where the view of a conversation stands. It is placed once: where the new messages begin, or at
- * the end. At the end it stays there, whatever arrives or turns out higher than was guessed; away
+ * Where the view of a conversation stands. It is placed once: where the new messages begin, as soon
+ * as that is known, or at the end. At the end it stays there, whatever arrives or turns out higher than was guessed; away
  * from it, it stays on what is being read.
  */
 
@@ -38,6 +38,9 @@ function isAtEnd({ scrollOffset, viewportSize, scrollSize }: VirtualizerHandle):
   return scrollOffset + viewportSize >= scrollSize - AT_END_PX;
 }
 
+/** Where the new messages begin; -1 where nothing is new. */
+const unreadAt = (rows: readonly Row[]) => rows.findIndex(({ type }) => type === 'unread');
+
 /** `scrollerRef` is what scrolls; `ready`: whether enough is there to place the view. */
 export function useListView(
   rows: readonly Row[],
@@ -46,11 +49,30 @@ export function useListView(
 ): ListView {
   const list = useRef<VirtualizerHandle>(null);
   const [atEnd, setAtEnd] = useState(true);
-  const view = useRef({ placed: false, follows: true, offset: 0, hand: -Infinity });
-  const count = useRef(rows.length);
+  const view = useRef({
+    placed: false,
+    /** Whether it was set where the new messages begin, or left alone when that became known. */
+    marked: false,
+    /** Whether it was sent there and has not arrived yet: until then it stands nowhere. */
+    sent: false,
+    follows: true,
+    offset: 0,
+    hand: -Infinity,
+  });
+  const current = useRef(rows);
+
+  /** Whether the view has come to where it was sent. The scrolling from before may still be told of. */
+  const arrived = useCallback((handle: VirtualizerHandle) => {
+    const now = view.current;
+    if (!now.sent) return true;
+    const past = handle.scrollOffset - handle.getItemOffset(unreadAt(current.current));
+    now.sent = past > AT_END_PX || past < -handle.viewportSize;
+    return !now.sent;
+  }, []);
 
   const toEnd = useCallback(() => {
     view.current.follows = true;
+    view.current.sent = false;
     // Once, without the virtualiser: it would repeat it while heights become known, also when a
     // hand has begun to scroll up. Where it was not the end yet, `follow` comes again.
     scrollerRef.current?.scrollTo({ top: FAR_PX });
@@ -67,13 +89,16 @@ export function useListView(
   }, [toEnd]);
 
   useLayoutEffect(() => {
-    count.current = rows.length;
+    current.current = rows;
     if (rows.length === 0) return;
-    if (ready && !view.current.placed) {
-      view.current.placed = true;
-      const unread = rows.findIndex(({ type }) => type === 'unread');
-      if (unread >= 0 && rows.length - unread > NEW_ROWS_MIN) {
+    if (ready) view.current.placed = true;
+    // On a slow connection this becomes known when the view stands at the end already.
+    const unread = unreadAt(rows);
+    if (unread >= 0 && view.current.placed && !view.current.marked) {
+      view.current.marked = true;
+      if (view.current.follows && rows.length - unread > NEW_ROWS_MIN) {
         view.current.follows = false;
+        view.current.sent = true;
         list.current?.scrollToIndex(unread, { align: 'start', offset: -24 });
         return;
       }
@@ -84,7 +109,7 @@ export function useListView(
   const onScroll = useCallback(
     (offset: number) => {
       const handle = list.current;
-      if (!handle) return;
+      if (!handle || !arrived(handle)) return;
       const end = isAtEnd(handle);
       const now = view.current;
       if (end) now.follows = true;
@@ -94,23 +119,25 @@ export function useListView(
       now.offset = offset;
       setAtEnd(end || now.follows);
     },
-    [follow],
+    [arrived, follow],
   );
 
   const leaveEnd = useCallback(() => {
     view.current.follows = false;
+    view.current.sent = false;
   }, []);
 
   const onHand = useCallback(() => {
     view.current.hand = performance.now();
+    view.current.sent = false;
   }, []);
 
   const lastInView = useCallback(() => {
     const handle = list.current;
-    if (!handle || !view.current.placed) return -1;
-    if (view.current.follows) return count.current - 1;
+    if (!handle || !view.current.placed || !arrived(handle)) return -1;
+    if (view.current.follows) return current.current.length - 1;
     return handle.findItemIndex(handle.scrollOffset + handle.viewportSize);
-  }, []);
+  }, [arrived]);
 
   return { list, atEnd, toEnd, leaveEnd, lastInView, onScroll, onResize: follow, onHand };
 }
