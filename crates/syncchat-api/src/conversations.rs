@@ -19,7 +19,8 @@ use crate::error::Answer;
 use crate::extract::{Body, Caller, Identifier, Params, PathId, Query, json_response};
 use crate::limits::{MEMBERS_SHOWN_MAX, PROFILES_PER_PAGE_MAX};
 use crate::openapi::{
-    AnyCall, BodyNeeded, CallerNeeded, Contradiction, QueryTaken, RightNeeded, ThingNeeded,
+    AnyCall, BodyNeeded, CallerNeeded, Contradiction, PathNeeded, QueryTaken, RightNeeded,
+    ThingNeeded,
 };
 use crate::router::Api;
 
@@ -140,6 +141,32 @@ pub(crate) async fn add_participant(
     Body(body): Body<AddParticipant>,
 ) -> Answer {
     let view = api.chat.add_participant(me, id, body.user_id).await?;
+    conversation_answer(&api, StatusCode::OK, view).await
+}
+
+/// Adds somebody to a group, by path. Already in it: nothing changes.
+#[utoipa::path(
+    post,
+    path = "/api/conversations/{id}/participants/{userId}",
+    tag = "conversations",
+    security(("bearer" = [])),
+    params(
+        ("id" = Id, Path, description = "the group"),
+        ("userId" = String, Path, description = "who, by id")
+    ),
+    responses(
+        (status = 200, description = "the group, with them", body = ConversationAnswer<'static>),
+        PathNeeded, RightNeeded, ThingNeeded, Contradiction, CallerNeeded, AnyCall
+    )
+)]
+pub(crate) async fn add_participant_by_path(
+    State(api): State<Api>,
+    Caller(me): Caller,
+    Params((id, user)): Params<(String, String)>,
+) -> Answer {
+    let id = ConversationId::from_path(&id)?;
+    let user = UserId::from_path(&user)?;
+    let view = api.chat.add_participant(me, id, user).await?;
     conversation_answer(&api, StatusCode::OK, view).await
 }
 

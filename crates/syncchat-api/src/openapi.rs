@@ -82,6 +82,8 @@ pub(crate) struct CallerNeeded;
 pub(crate) struct BodyNeeded;
 /// Refusals of calls with a query.
 pub(crate) struct QueryTaken;
+/// Refusals of calls that name somebody in their path.
+pub(crate) struct PathNeeded;
 /// Refusals of calls about one thing.
 pub(crate) struct ThingNeeded;
 /// Refusals of calls that not everybody may make.
@@ -111,6 +113,8 @@ refusals! {
         "415" "the body is not declared as JSON";
     QueryTaken:
         "400" "a part of the query breaks a rule: fields names it";
+    PathNeeded:
+        "400" "there is nobody of this id: fields names it";
     ThingNeeded:
         "404" "there is no such thing, or the caller may not know of it";
     RightNeeded:

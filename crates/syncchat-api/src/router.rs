@@ -94,7 +94,10 @@ fn calls() -> (Router<Api>, OpenApi) {
             conversations::add_participant,
             conversations::leave_conversation
         ))
-        .routes(routes!(conversations::remove_participant))
+        .routes(routes!(
+            conversations::add_participant_by_path,
+            conversations::remove_participant,
+        ))
         .routes(routes!(messages::list_messages, messages::post_message))
         .routes(routes!(messages::patch_message, messages::delete_message))
         .routes(routes!(files::post_file))

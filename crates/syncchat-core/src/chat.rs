@@ -302,8 +302,8 @@ impl Chat {
     /// Adds somebody to a group; any member may. Already there: no change.
     ///
     /// # Errors
-    /// `not_found`; `forbidden`, if it is private; `invalid`, naming `participants`, if there is no
-    /// such user; `conflict`, if it is full; `unavailable`.
+    /// `not_found`; `forbidden`, if it is private; `invalid`, naming `userId`, if there is no such
+    /// user; `conflict`, if it is full; `unavailable`.
     pub async fn add_participant(
         &self,
         by: UserId,

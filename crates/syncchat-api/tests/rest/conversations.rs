@@ -1,6 +1,6 @@
 //! `/api/conversations`.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use syncchat_api::limits::MEMBERS_SHOWN_MAX;
 use syncchat_core::model::UserId;
@@ -260,15 +260,38 @@ async fn a_group_is_renamed_and_its_members_come_and_go() {
         json!({}),
         json!({"userId": {"$ne": 1}}),
         json!({"userId": "x"}),
+        json!({"userId": "000000000000000000000000"}),
     ] {
         let reply = node.post(&participants, &bob, bad).await;
         assert_eq!(reply.refused(400, "invalid"), ["userId"]);
     }
 
+    let path = format!("{participants}/{}", cyd.id);
+    node.delete(&path, &ada)
+        .await
+        .expect(StatusCode::NO_CONTENT);
+    // By path, as they are removed, without a body.
+    let added = node.call(Method::POST, &path, Some(&bob.token), None).await;
+    assert_eq!(
+        added.expect(StatusCode::OK)["conversation"]["participants"]
+            .as_array()
+            .map(Vec::len),
+        Some(3)
+    );
+    node.call(Method::POST, &path, Some(&cyd.token), None)
+        .await
+        .expect(StatusCode::OK);
+    let nobody = format!("{participants}/000000000000000000000000");
     let reply = node
-        .delete(&format!("{participants}/{}", cyd.id), &ada)
+        .call(Method::POST, &nobody, Some(&bob.token), None)
         .await;
-    reply.expect(StatusCode::NO_CONTENT);
+    assert_eq!(reply.refused(400, "invalid"), ["userId"]);
+    node.delete(&path, &ada)
+        .await
+        .expect(StatusCode::NO_CONTENT);
+    node.call(Method::POST, &path, Some(&cyd.token), None)
+        .await
+        .refused(404, "not_found");
     node.get(&format!("{at}/messages"), &ada)
         .await
         .expect(StatusCode::OK);

@@ -18,7 +18,7 @@ impl Committer {
     /// Makes a conversation, or finds the pair's; true if it is new.
     pub(crate) async fn create(&self, command: CreateConversation) -> Result<(Conversation, bool)> {
         let participants: Vec<UserId> = command.participants.iter().copied().collect();
-        self.must_exist(&participants).await?;
+        self.must_exist("participants", &participants).await?;
         let new = NewConversation {
             id: ConversationId::generate(),
             kind: command.kind,
@@ -64,7 +64,7 @@ impl Committer {
         user: UserId,
     ) -> Result<()> {
         self.may_change(by, conversation).await?;
-        self.must_exist(&[user]).await?;
+        self.must_exist("userId", &[user]).await?;
         self.change(by, conversation, Change::Add(user)).await
     }
 
@@ -98,15 +98,12 @@ impl Committer {
         changeable(head.kind)
     }
 
-    async fn must_exist(&self, users: &[UserId]) -> Result<()> {
+    async fn must_exist(&self, field: &'static str, users: &[UserId]) -> Result<()> {
         let found = read(self.store.users(users)).await?;
         let found: BTreeSet<UserId> = found.into_iter().map(|user| user.id).collect();
         match users.iter().find(|user| !found.contains(user)) {
             None => Ok(()),
-            Some(user) => Err(Error::invalid(
-                "participants",
-                format!("no such user {user}"),
-            )),
+            Some(user) => Err(Error::invalid(field, format!("no such user {user}"))),
         }
     }
 }

@@ -97,7 +97,7 @@ async fn coming_and_going_take_a_number_and_are_told_in_order() {
 
     let add = |by, user| world.chat.add_participant(by, id, user);
     let remove = |by, user| world.chat.remove_participant(by, id, user);
-    assert_eq!(field(add(me, UserId::generate()).await), "participants");
+    assert_eq!(field(add(me, UserId::generate()).await), "userId");
     assert_eq!(code(add(stranger, stranger).await), ErrorCode::NotFound);
     assert_eq!(
         code(add(stranger, UserId::generate()).await),
