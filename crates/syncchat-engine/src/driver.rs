@@ -38,7 +38,10 @@ pub(crate) struct Driver<P: Protocol> {
     /// A POST that could not be taken at once.
     post: Option<Box<Post>>,
     timer: Pin<Box<Sleep>>,
-    timer_at: Instant,
+    /// When the timer wakes the task; `None` until it was set, and from when it is due.
+    wakes_at: Option<Instant>,
+    /// When the last look was at the clock.
+    looked_at: Instant,
     phase: Phase,
     /// Since when the kernel has taken nothing of what waits.
     blocked_since: Option<Instant>,
@@ -76,7 +79,7 @@ impl<P: Protocol> Driver<P> {
         stream: Option<Stream>,
         seat: Seat,
     ) -> Driver<P> {
-        let timer_at = heartbeat.deadline();
+        let deadline = heartbeat.deadline();
         let mut driver = Driver {
             inbound: Inbound {
                 session,
@@ -86,8 +89,9 @@ impl<P: Protocol> Driver<P> {
             },
             stream,
             post: None,
-            timer: Box::pin(sleep_until(timer_at)),
-            timer_at,
+            timer: Box::pin(sleep_until(deadline)),
+            wakes_at: None,
+            looked_at: Instant::now(),
             phase: Phase::Open,
             blocked_since: None,
             counted_bytes: 0,
@@ -221,6 +225,7 @@ impl<P: Protocol> Driver<P> {
 
     fn look_at_clock(&mut self) {
         let now = Instant::now();
+        self.looked_at = now;
         let beat = self
             .inbound
             .heartbeat
@@ -305,6 +310,7 @@ impl<P: Protocol> Driver<P> {
     fn finish(&mut self, cx: &mut Context<'_>) {
         let turn = self.inbound.session.turn(cx);
         let now = Instant::now();
+        self.looked_at = now;
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.phase = Phase::Over;
         }
@@ -374,11 +380,17 @@ impl<P: Protocol> Driver<P> {
         let Some(deadline) = self.deadline() else {
             return;
         };
-        if deadline < self.timer_at || self.timer.is_elapsed() {
-            self.timer.as_mut().reset(deadline);
-            self.timer_at = deadline;
+        // It is not even polled while it is set: it has this task's waker, which stays the same.
+        if self
+            .wakes_at
+            .is_some_and(|at| at > self.looked_at && at <= deadline)
+        {
+            return;
         }
+        self.timer.as_mut().reset(deadline);
+        self.wakes_at = Some(deadline);
         if self.timer.as_mut().poll(cx).is_ready() {
+            self.wakes_at = None;
             cx.waker().wake_by_ref();
         }
     }

@@ -371,13 +371,21 @@ impl Batch {
         stream: &OwnedWriteHalf,
         scratch: &mut [u8],
     ) -> io::Result<usize> {
-        self.write_by(|slices| match slices {
-            [one] => stream.try_write(one),
-            many => match gather(many, scratch) {
-                Some(together) => stream.try_write(together),
-                None => stream.try_write_vectored(many),
-            },
-        })
+        let together = match self.items.len() {
+            0 => return Ok(0),
+            1 => self.items.front().map(|item| &item.piece.bytes()[..]),
+            _ => gather(
+                self.items.iter().map(|item| &item.piece.bytes()[..]),
+                scratch,
+            ),
+        };
+        match together {
+            Some(bytes) => {
+                let written = stream.try_write(bytes)?;
+                self.wrote(written)
+            }
+            None => self.write_by(|slices| stream.try_write_vectored(slices)),
+        }
     }
 
     fn write_by(
@@ -394,6 +402,10 @@ impl Batch {
             return Ok(0);
         }
         let written = write(&slices[..count])?;
+        self.wrote(written)
+    }
+
+    fn wrote(&mut self, written: usize) -> io::Result<usize> {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -421,13 +433,16 @@ impl Batch {
 }
 
 /// All of these one behind the other, if they have room there.
-fn gather<'a>(slices: &[IoSlice<'_>], scratch: &'a mut [u8]) -> Option<&'a [u8]> {
+fn gather<'a, 'b>(
+    pieces: impl Iterator<Item = &'b [u8]>,
+    scratch: &'a mut [u8],
+) -> Option<&'a [u8]> {
     let mut size = 0;
-    for slice in slices {
+    for piece in pieces {
         scratch
-            .get_mut(size..size + slice.len())?
-            .copy_from_slice(slice);
-        size += slice.len();
+            .get_mut(size..size + piece.len())?
+            .copy_from_slice(piece);
+        size += piece.len();
     }
     Some(&scratch[..size])
 }
@@ -552,9 +567,9 @@ mod tests {
 
     #[test]
     fn frames_are_gathered_as_far_as_there_is_room() {
-        let slices = [IoSlice::new(b"abc"), IoSlice::new(b"de")];
-        assert_eq!(gather(&slices, &mut [0; 5]), Some(&b"abcde"[..]));
-        assert_eq!(gather(&slices, &mut [0; 4]), None);
+        let pieces = || [&b"abc"[..], b"de"].into_iter();
+        assert_eq!(gather(pieces(), &mut [0; 5]), Some(&b"abcde"[..]));
+        assert_eq!(gather(pieces(), &mut [0; 4]), None);
     }
 
     #[test]

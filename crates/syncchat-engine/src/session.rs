@@ -299,13 +299,14 @@ impl Session {
 
     /// Writes what waits, or as much as the kernel takes. For the session's lane only.
     pub(crate) fn flush(self: &Arc<Self>, scratch: &mut [u8]) {
-        self.shared.lock().listed = false;
-        for _ in 0..WRITES_PER_TURN {
-            let Some((mut batch, writer)) = self.begin_write() else {
+        for count in 0..WRITES_PER_TURN {
+            let Some((mut batch, writer)) = self.begin_write(count == 0) else {
                 return;
             };
             let written = batch.write(&writer, scratch);
-            self.finish_write(batch, written.map(|_| ()));
+            if !self.finish_write(batch, written.map(|_| ())) {
+                return;
+            }
         }
         // Others get their turn.
         if self.shared.lock().wants_flush() {
@@ -313,9 +314,11 @@ impl Session {
         }
     }
 
-    /// What is to be written to the WebSocket.
-    fn begin_write(&self) -> Option<(Batch, Arc<OwnedWriteHalf>)> {
+    /// What is to be written to the WebSocket. At first in a turn: what is queued from now on is news to
+    /// the lane.
+    fn begin_write(&self, is_first: bool) -> Option<(Batch, Arc<OwnedWriteHalf>)> {
         let mut shared = self.shared.lock();
+        shared.listed &= !is_first;
         if !shared.is_writable() {
             return None;
         }
@@ -323,7 +326,8 @@ impl Session {
         Some((shared.out.begin()?, writer))
     }
 
-    fn finish_write(&self, batch: Batch, written: io::Result<()>) {
+    /// Whether there is more to write at once.
+    fn finish_write(&self, batch: Batch, written: io::Result<()>) -> bool {
         let mut shared = self.shared.lock();
         let was_choked = shared.out.is_choked();
         shared.out.finish(batch);
@@ -346,6 +350,7 @@ impl Session {
         if has_room || shared.blocked || shared.end.is_some() || shared.out.is_drained() {
             shared.wake();
         }
+        shared.is_writable() && !shared.out.is_empty()
     }
 
     // What follows is for the session's task.
