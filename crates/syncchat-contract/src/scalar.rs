@@ -1,7 +1,7 @@
 //! How single values are written: ids as 24 hex digits, times as RFC 3339 with milliseconds.
 
 use serde::{Serialize, Serializer};
-use syncchat_core::model::{ConversationId, FileId, MessageId, Timestamp, UserId};
+use syncchat_core::model::{ConversationId, FileId, MessageId, Timestamp, UserId, hex_digits};
 use utoipa::openapi::schema::{Schema, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -33,12 +33,7 @@ impl From<Timestamp> for Time {
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 24];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
+        let text = hex_digits(self.0);
         serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }

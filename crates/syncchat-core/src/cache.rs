@@ -5,8 +5,10 @@
 //! used since the last turn stays, and no list has to be kept in order.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
+use std::mem::swap;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 const SHARDS: usize = 32;
@@ -20,8 +22,9 @@ pub(crate) struct Cache<K, V> {
 }
 
 struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: HashMap<K, V, RandomState>,
+    /// May still hold what was put anew since: the young one counts.
+    old: HashMap<K, V, RandomState>,
     /// Of the young ones.
     weight: usize,
 }
@@ -30,12 +33,12 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// A cache for values that together weigh at most `weight_max`.
     pub(crate) fn new(weight_max: usize, weigh: fn(&V) -> usize) -> Cache<K, V> {
         Cache {
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             shards: (0..SHARDS)
                 .map(|_| {
                     Mutex::new(Generations {
-                        young: HashMap::new(),
-                        old: HashMap::new(),
+                        young: HashMap::default(),
+                        old: HashMap::default(),
                         weight: 0,
                     })
                 })
@@ -58,7 +61,8 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 
     /// Puts a value.
     pub(crate) fn put(&self, key: K, value: V) {
-        self.put_unless(key, value, |_| false);
+        let mut shard = self.shard(&key).lock();
+        self.place(&mut shard, key, value);
     }
 
     /// Puts a value, unless the one that is there shall stay.
@@ -68,35 +72,34 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         if present.is_some_and(stays) {
             return;
         }
-        self.take_out(&mut shard, &key);
         self.place(&mut shard, key, value);
     }
 
     /// Forgets what is under this key.
     pub(crate) fn remove(&self, key: &K) {
         let mut shard = self.shard(key).lock();
-        self.take_out(&mut shard, key);
-    }
-
-    fn shard(&self, key: &K) -> &Mutex<Generations<K, V>> {
-        &self.shards[self.hasher.hash_one(key) as usize % self.shards.len()]
-    }
-
-    fn take_out(&self, shard: &mut Generations<K, V>, key: &K) {
         shard.old.remove(key);
         if let Some(value) = shard.young.remove(key) {
             shard.weight -= (self.weigh)(&value);
         }
     }
 
+    fn shard(&self, key: &K) -> &Mutex<Generations<K, V>> {
+        &self.shards[self.hasher.hash_one(key) as usize % self.shards.len()]
+    }
+
     fn place(&self, shard: &mut Generations<K, V>, key: K, value: V) {
         let weight = (self.weigh)(&value);
         if shard.weight + weight > self.generation_max {
-            shard.old = std::mem::take(&mut shard.young);
+            // Its places are used again.
+            swap(&mut shard.young, &mut shard.old);
+            shard.young.clear();
             shard.weight = 0;
         }
         shard.weight += weight;
-        shard.young.insert(key, value);
+        if let Some(before) = shard.young.insert(key, value) {
+            shard.weight -= (self.weigh)(&before);
+        }
     }
 }
 

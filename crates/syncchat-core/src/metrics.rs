@@ -1,9 +1,11 @@
 //! Names, units and help of what the core measures.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 
 use crate::error::ErrorCode;
@@ -110,30 +112,51 @@ pub fn describe() {
     );
 }
 
+/// What is counted for each message or write. Looked up once, at the first of them: to find a metric
+/// by its name costs more than to count. So nothing is counted before the recorder is installed.
+struct Commits {
+    accepted: Counter,
+    persist_seconds: Histogram,
+    publish_seconds: Histogram,
+    batch_messages: Histogram,
+    queue_messages: Gauge,
+    heads_hit: Counter,
+    heads_missed: Counter,
+}
+
+static COMMITS: LazyLock<Commits> = LazyLock::new(|| Commits {
+    accepted: counter!(MESSAGES_ACCEPTED),
+    persist_seconds: histogram!(PERSIST_SECONDS),
+    publish_seconds: histogram!(PUBLISH_SECONDS),
+    batch_messages: histogram!(COMMIT_BATCH_MESSAGES),
+    queue_messages: gauge!(COMMIT_QUEUE_MESSAGES),
+    heads_hit: counter!(HEADS, "result" => "hit"),
+    heads_missed: counter!(HEADS, "result" => "miss"),
+});
+
 /// Counts a message that was refused, here or before it came here.
 pub fn message_rejected(code: ErrorCode) {
     counter!(MESSAGES_REJECTED, "code" => code.as_str()).increment(1);
 }
 
 pub(crate) fn messages_accepted(count: usize) {
-    counter!(MESSAGES_ACCEPTED).increment(count as u64);
+    COMMITS.accepted.increment(count as u64);
 }
 
 pub(crate) fn persisted(spans: impl Iterator<Item = Duration>) {
-    let seconds = histogram!(PERSIST_SECONDS);
-    spans.for_each(|span| seconds.record(span));
+    spans.for_each(|span| COMMITS.persist_seconds.record(span));
 }
 
 pub(crate) fn published(span: Duration) {
-    histogram!(PUBLISH_SECONDS).record(span);
+    COMMITS.publish_seconds.record(span);
 }
 
 pub(crate) fn batch_written(messages: usize) {
-    histogram!(COMMIT_BATCH_MESSAGES).record(messages as f64);
+    COMMITS.batch_messages.record(messages as f64);
 }
 
 pub(crate) fn queue_length(messages: usize) {
-    gauge!(COMMIT_QUEUE_MESSAGES).set(messages as f64);
+    COMMITS.queue_messages.set(messages as f64);
 }
 
 pub(crate) fn retried(reason: &'static str) {
@@ -149,8 +172,8 @@ pub(crate) fn resend_answered() {
 }
 
 pub(crate) fn heads_found(hits: usize, misses: usize) {
-    counter!(HEADS, "result" => "hit").increment(hits as u64);
-    counter!(HEADS, "result" => "miss").increment(misses as u64);
+    COMMITS.heads_hit.increment(hits as u64);
+    COMMITS.heads_missed.increment(misses as u64);
 }
 
 pub(crate) fn doubt_dropped() {

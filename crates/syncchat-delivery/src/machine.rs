@@ -1,6 +1,8 @@
 //! What comes in, what goes out, and how one leads to the other.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
 use std::hash::Hash;
 
 use crate::heads::Heads;
@@ -190,8 +192,8 @@ pub struct Machine<R, K, F> {
     pub(crate) now: Millis,
     pub(crate) rooms: Vec<Option<Room<R, K, F>>>,
     pub(crate) free: Vec<u32>,
-    pub(crate) slots: HashMap<R, u32>,
-    pub(crate) readers: HashMap<K, Reader<R>>,
+    pub(crate) slots: HashMap<R, u32, RandomState>,
+    pub(crate) readers: HashMap<K, Reader<R>, RandomState>,
     pub(crate) replay: Replay,
     pub(crate) heads: Heads<R>,
     /// When rooms want a tick.
@@ -213,8 +215,8 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
             now: 0,
             rooms: Vec::new(),
             free: Vec::new(),
-            slots: HashMap::new(),
-            readers: HashMap::new(),
+            slots: HashMap::default(),
+            readers: HashMap::default(),
             replay: Replay::new(),
             heads: Heads::new(),
             wakes: BTreeSet::new(),

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use syncchat_core::model::{ConversationId, Message, MessageId, Seq, UserId};
 use syncchat_delivery::{Outlet, Reason, Verdict};
 use syncchat_engine::{Class, Pushed};
 use syncchat_protocol::Frame;
 
-use crate::frames::{self, Entry, Shared};
+use crate::frames::{self, Entry, Json, KeptJson, Shared};
 use crate::hub::{Client, Reader};
 use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
@@ -22,7 +23,7 @@ pub(crate) struct Desk {
     /// Who reads on this node, as far as this shard was told.
     here: HashMap<UserId, Vec<Reader>>,
     /// Messages that sockets of this node are sending.
-    origins: HashMap<MessageId, Origin>,
+    origins: HashMap<MessageId, Origin, RandomState>,
     /// What sockets are doing besides.
     acts: HashMap<Act, Reader>,
     /// Sockets that are coming, and get nothing before they have entered.
@@ -55,6 +56,7 @@ struct Notice {
 /// A message on its way up from a socket of this node.
 struct Origin {
     reader: Reader,
+    json: Json,
     fate: Fate,
 }
 
@@ -72,7 +74,7 @@ impl Desk {
     pub(crate) fn new(traces: Arc<Traces>) -> Desk {
         Desk {
             here: HashMap::new(),
-            origins: HashMap::new(),
+            origins: HashMap::default(),
             acts: HashMap::new(),
             held: HashSet::new(),
             notices: HashMap::new(),
@@ -146,15 +148,18 @@ impl Desk {
     }
 
     /// A socket is about to send this.
-    pub(crate) fn sending(&mut self, reader: Reader, message: MessageId) {
+    pub(crate) fn sending(&mut self, reader: Reader, message: MessageId, json: Json) {
         let fate = Fate::Sending;
-        self.origins.insert(message, Origin { reader, fate });
+        self.origins.insert(message, Origin { reader, json, fate });
     }
 
     /// The socket this was sent from.
-    pub(crate) fn origin(&self, message: MessageId) -> Option<u64> {
+    pub(crate) fn origin(&self, message: MessageId) -> Option<frames::Origin> {
         let origin = self.origins.get(&message)?;
-        Some(origin.reader.number())
+        Some(frames::Origin {
+            number: origin.reader.number(),
+            json: KeptJson::of(&origin.json),
+        })
     }
 
     /// It was not committed, or not under this id.
@@ -173,7 +178,7 @@ impl Desk {
             return;
         }
         if origin.fate == Fate::Sending {
-            let frame = frames::msg_sent(message);
+            let frame = frames::msg_sent(message, &origin.json);
             let _ = origin.reader.0.emit(&frame, Class::Essential);
         }
         self.origins.remove(&message.id);
@@ -234,18 +239,15 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
         frame: &Shared,
     ) -> Verdict {
         let entry = &frame.0;
-        let own = entry.origin.is_some_and(|origin| origin == reader.number());
-        let pushed = match own {
-            true => emit_message(reader, entry, &frames::msg_sent(&entry.message)),
-            false => emit_message(reader, entry, &entry.received),
-        };
+        let own = entry.sent_by(reader.number());
+        let pushed = emit_message(reader, entry, own.as_ref().unwrap_or(&entry.received));
         match pushed {
             Pushed::Behind => return Verdict::Full,
             Pushed::Queued => self.delivered(frame),
             // It is about to be gone.
             Pushed::Closed | Pushed::Dropped => {}
         }
-        if own {
+        if own.is_some() {
             self.told(entry.message.id);
         }
         if let Some(aside) = &entry.aside

@@ -1,12 +1,12 @@
 //! From an event's name to what is done, and from what came of it to an ack or `error_msg`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use ::metrics::Counter;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use syncchat_contract::conversation::Conversation;
 use syncchat_contract::events::client;
-use syncchat_contract::message::Message;
 use syncchat_contract::payload::{
     Done, Mark, Presence, Refused, WithConversation, WithMessage, WithPresence, WithSynced,
     WithUnread, WithUser, client_msg_id,
@@ -19,6 +19,7 @@ use syncchat_core::ports::limiter::LimitKind;
 use syncchat_core::{Error, Result};
 use syncchat_engine::{AckArgs, Class, Event, EventName};
 
+use crate::frames::Json;
 use crate::gateway::Gateway;
 use crate::hub::{Client, Reader};
 use crate::mailbox::{Act, Command};
@@ -40,6 +41,10 @@ enum Request {
     CreateConversation,
 }
 
+/// Counts what was done, by what it was. Each counter was looked up once: that costs more than to count.
+static DONE: LazyLock<[Counter; Request::ALL.len()]> =
+    LazyLock::new(|| Request::ALL.map(|request| metrics::events(request.name(), "ok")));
+
 /// Who asks.
 pub(crate) struct Caller<'a> {
     pub(crate) gateway: &'a Gateway,
@@ -51,7 +56,8 @@ pub(crate) struct Caller<'a> {
 pub(crate) enum Reply {
     Done,
     Authenticated(model::User, Timestamp),
-    Message(Arc<model::Message>),
+    /// With its JSON.
+    Message(Arc<model::Message>, Json),
     Unread(u64),
     Synced(Vec<SyncedConversation>),
     Presence(Vec<Presence>),
@@ -69,14 +75,16 @@ pub(crate) async fn run(gateway: &Gateway, socket: &Client, event: Event) -> Opt
     };
     let argument = event.args.first().map(|argument| &**argument);
     let result = answer(gateway, socket, request, argument).await;
-    let label = request.map_or("unknown", Request::name);
     match result {
         Ok(reply) => {
-            metrics::event(label, "ok");
+            if let Some(request) = request {
+                DONE[request as usize].increment(1);
+            }
             event.wants_ack.then(|| reply.ack())
         }
         Err(error) => {
-            metrics::event(label, error.code.as_str());
+            let label = request.map_or("unknown", Request::name);
+            metrics::events(label, error.code.as_str()).increment(1);
             if event.wants_ack {
                 return Some(ack(&Refused::new(&error)));
             }
@@ -120,6 +128,7 @@ async fn answer(
 }
 
 impl Request {
+    /// In the order in which they are declared.
     const ALL: [Request; 10] = [
         Request::Authenticate,
         Request::SendMsg,
@@ -211,8 +220,8 @@ impl Reply {
                 user: User::own(user),
                 expires_at: (*expires_at).into(),
             })),
-            Reply::Message(message) => ack(&Done::new(WithMessage {
-                message: Message::fresh(message),
+            Reply::Message(message, json) => ack(&Done::new(WithMessage {
+                message: json.of(message),
             })),
             Reply::Unread(unread) => ack(&Done::new(WithUnread { unread: *unread })),
             Reply::Synced(synced) => ack(&Done::new(WithSynced::new(synced))),
@@ -251,5 +260,10 @@ mod tests {
         }
         assert_eq!(Request::named("receive_msg"), None);
         assert_eq!(Request::ALL.len(), client::ALL.len());
+        assert!(
+            (0..)
+                .zip(Request::ALL)
+                .all(|(place, request)| request as usize == place)
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! What goes to sockets, encoded once for all who get it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use syncchat_contract::conversation::{Conversation, SharedConversation};
 use syncchat_contract::events::server;
 use syncchat_contract::message::Message;
@@ -23,6 +24,49 @@ use syncchat_protocol::Frame;
 use crate::limits::RECENT_QUIET;
 use crate::recovery::{Step, Turn};
 
+/// The JSON of one message as it was committed. Whoever needs it first writes it: what goes to the
+/// others, `msg_sent` and the ack hold the same.
+#[derive(Clone, Default)]
+pub(crate) struct Json(Arc<OnceLock<Box<RawValue>>>);
+
+/// The same, as long as somebody else keeps it: an entry stays for long, and its JSON is needed once.
+pub(crate) struct KeptJson(Weak<OnceLock<Box<RawValue>>>);
+
+impl Json {
+    /// Of this message; always asked with the same one.
+    pub(crate) fn of(&self, message: &model::Message) -> &RawValue {
+        self.0.get_or_init(|| {
+            to_raw_value(&Message::fresh(message)).unwrap_or_else(|error| {
+                tracing::error!(%error, "message cannot be encoded");
+                RawValue::NULL.to_owned()
+            })
+        })
+    }
+}
+
+impl KeptJson {
+    pub(crate) fn of(json: &Json) -> KeptJson {
+        KeptJson(Arc::downgrade(&json.0))
+    }
+
+    /// To be written anew.
+    pub(crate) fn none() -> KeptJson {
+        KeptJson(Weak::new())
+    }
+
+    fn get(&self) -> Json {
+        self.0.upgrade().map(Json).unwrap_or_default()
+    }
+}
+
+/// The socket of this node from which a message was sent.
+pub(crate) struct Origin {
+    /// Its [`Session::number`](crate::session::Session::number).
+    pub(crate) number: u64,
+    /// The message's.
+    pub(crate) json: KeptJson,
+}
+
 /// A message on its way down: one entry of a conversation's log, as frames.
 pub(crate) struct Entry {
     pub(crate) message: Arc<model::Message>,
@@ -30,8 +74,8 @@ pub(crate) struct Entry {
     pub(crate) received: Frame,
     /// What is said besides, right after it: `member_added`, `member_removed`.
     pub(crate) aside: Option<Frame>,
-    /// The socket it was sent from, if that is on this node: it gets `msg_sent` in its place.
-    pub(crate) origin: Option<u64>,
+    /// Where it was sent from, if that is on this node: it gets `msg_sent` in its place.
+    pub(crate) origin: Option<Origin>,
     /// How old it was when it came here, and when that was.
     age: Duration,
     came: Instant,
@@ -50,15 +94,29 @@ impl syncchat_delivery::Frame for Shared {
 
 impl Entry {
     /// For a message that came at this moment.
-    pub(crate) fn new(message: &Arc<model::Message>, origin: Option<u64>, came: Instant) -> Entry {
+    pub(crate) fn new(
+        message: &Arc<model::Message>,
+        origin: Option<Origin>,
+        came: Instant,
+    ) -> Entry {
+        let received = match &origin {
+            Some(origin) => event(server::RECEIVE_MSG, origin.json.get().of(message)),
+            None => event(server::RECEIVE_MSG, &Message::fresh(message)),
+        };
         Entry {
-            received: event(server::RECEIVE_MSG, &Message::fresh(message)),
+            received,
             aside: aside(message),
             origin,
             age: Timestamp::now().since(message.created_at),
             came,
             message: Arc::clone(message),
         }
+    }
+
+    /// `msg_sent`, if this is the socket that it was sent from.
+    pub(crate) fn sent_by(&self, socket: u64) -> Option<Frame> {
+        let origin = self.origin.as_ref()?;
+        (origin.number == socket).then(|| msg_sent(&self.message, &origin.json.get()))
     }
 
     /// From accepted to now.
@@ -119,8 +177,12 @@ fn aside(message: &model::Message) -> Option<Frame> {
     Some(event(name, &change))
 }
 
-pub(crate) fn msg_sent(message: &model::Message) -> Frame {
-    event(server::MSG_SENT, &MsgSent::new(Message::fresh(message)))
+pub(crate) fn msg_sent(message: &model::Message, json: &Json) -> Frame {
+    let payload = MsgSent {
+        client_msg_id: message.client_msg_id.as_deref(),
+        message: json.of(message),
+    };
+    event(server::MSG_SENT, &payload)
 }
 
 /// The name of the event that tells of this change.
@@ -210,7 +272,7 @@ pub(crate) fn error_msg(error: &Error, name: &str, client_msg_id: Option<&str>) 
     event(server::ERROR_MSG, &payload)
 }
 
-fn event<T: Serialize>(name: &str, payload: &T) -> Frame {
+fn event<T: Serialize + ?Sized>(name: &str, payload: &T) -> Frame {
     // Our own names and shapes can always be written; should one not be, the client gets nothing
     // it could mistake for something.
     Frame::event(name, payload).unwrap_or_else(|error| {

@@ -9,6 +9,7 @@ use syncchat_core::model::{ConversationId, Message, MessageId, Seq, SeqSpans, Us
 use syncchat_core::ports::fleet::{Change, FleetEvent};
 use tokio::sync::Notify;
 
+use crate::frames::Json;
 use crate::hub::{Joined, Reader};
 use crate::limits::EVENTS_WAITING_MAX;
 use crate::metrics;
@@ -30,8 +31,8 @@ pub(crate) enum Command {
     Joined(UserId, ConversationId, Seq),
     /// The store says that a person was added; perhaps it is known here.
     Found(UserId, Joined),
-    /// A socket is about to send the message with this id.
-    Sending(Reader, MessageId),
+    /// A socket is about to send the message with this id, whose JSON will be this.
+    Sending(Reader, MessageId, Json),
     /// It was committed.
     Sent(Reader, Arc<Message>),
     /// It was not, or was before, under another id.

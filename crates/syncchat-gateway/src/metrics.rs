@@ -10,7 +10,7 @@ use syncchat_delivery::Reason;
 
 /// Messages handed to sockets, each socket counted.
 pub const DELIVERIES: &str = "syncchat_deliveries_total";
-/// From accepted to handed to a socket, of each delivery.
+/// From accepted to handed to the sockets of one shard, of each message: they get it in one go.
 pub const DELIVERY_SECONDS: &str = "syncchat_delivery_seconds";
 /// Gaps in what the fleet said that were closed from the store.
 pub const GAPS: &str = "syncchat_backplane_gaps_total";
@@ -68,7 +68,7 @@ pub fn describe() {
     describe_histogram!(
         DELIVERY_SECONDS,
         Unit::Seconds,
-        "from accepted to handed to a socket"
+        "from accepted to handed to sockets, of each message"
     );
     describe_gauge!(
         AUTHENTICATED,
@@ -100,7 +100,8 @@ impl Deliveries {
     /// So many sockets were handed a message of this age.
     pub(crate) fn made(&self, count: usize, age: Duration) {
         self.count.increment(count as u64);
-        self.seconds.record_many(age, count);
+        // Once: the recorder would keep each of so many equal values until it is asked for them.
+        self.seconds.record(age);
     }
 }
 
@@ -142,8 +143,9 @@ pub(crate) fn addition_found() {
     counter!(ADDITIONS_FOUND).increment(1);
 }
 
-pub(crate) fn event(event: &'static str, result: &'static str) {
-    counter!(EVENTS, "event" => event, "result" => result).increment(1);
+/// Counts events from clients with this result.
+pub(crate) fn events(event: &'static str, result: &'static str) -> Counter {
+    counter!(EVENTS, "event" => event, "result" => result)
 }
 
 pub(crate) fn recovery(result: &'static str) {

@@ -11,7 +11,7 @@ use syncchat_protocol::Frame;
 
 use crate::desk::{Desk, deliver_notice, tell_if_possible};
 use crate::feed::tell_joined;
-use crate::frames::{self, Entry, Shared};
+use crate::frames::{self, Entry, KeptJson, Shared};
 use crate::hub::{Joined, Reader};
 use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN};
 use crate::mailbox::{Act, Command, Mailbox, Place};
@@ -110,7 +110,7 @@ impl Shard {
             Command::Joined(user, room, seq) => self.joined(user, room, seq),
             Command::Found(user, joined) => self.found(user, &joined),
             Command::Rights(user, rights) => self.know_rights(user, &rights),
-            Command::Sending(reader, message) => self.desk.sending(reader, message),
+            Command::Sending(reader, message, json) => self.desk.sending(reader, message, json),
             Command::Sent(reader, message) => self.sent(&reader, &message),
             Command::Unsent(message) => self.desk.unsent(message),
             Command::Acting(act, reader) => self.desk.acting(act, reader),
@@ -312,7 +312,7 @@ impl Shard {
     fn changed(&mut self, message: &Arc<Message>, change: Change) {
         self.changes.remember(message);
         let (room, seq) = (message.conversation, message.seq);
-        let frame = self.entry(message, Instant::now());
+        let frame = self.entry(message, Instant::now(), false);
         self.input(Input::Changed { room, seq, frame });
         let actor = self.desk.actor(Act::Change(message.id, change));
         let frame = || frames::msg_changed(message, change);
@@ -360,13 +360,20 @@ impl Shard {
     /// A message comes to this node's readers.
     fn come(&self, message: &Arc<Message>, from: Source, at: Instant) -> Shared {
         self.desk.traces.seen(message.id, from);
-        self.entry(message, at)
+        self.entry(message, at, from == Source::Fleet)
     }
 
-    fn entry(&self, message: &Arc<Message>, at: Instant) -> Shared {
-        let origin = self.desk.origin(message.id);
-        let message = self.changes.latest(message);
-        Shared(Arc::new(Entry::new(message, origin, at)))
+    /// `is_new`: as it was committed, unless a change of it is known already.
+    fn entry(&self, message: &Arc<Message>, at: Instant, is_new: bool) -> Shared {
+        let mut origin = self.desk.origin(message.id);
+        let latest = self.changes.latest(message);
+        if let Some(origin) = &mut origin
+            && !(is_new && Arc::ptr_eq(latest, message))
+        {
+            // The ack says what was committed, this something else.
+            origin.json = KeptJson::none();
+        }
+        Shared(Arc::new(Entry::new(latest, origin, at)))
     }
 
     /// Tells those in a conversation that it is for something that has no place in the log.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use syncchat_core::model::{MessageId, Timestamp};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
@@ -40,7 +41,7 @@ pub enum Source {
 
 #[derive(Default)]
 struct Part {
-    by_id: HashMap<MessageId, Trace>,
+    by_id: HashMap<MessageId, Trace, RandomState>,
     oldest_first: VecDeque<MessageId>,
 }
 

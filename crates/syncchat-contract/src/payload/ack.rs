@@ -1,6 +1,7 @@
 //! What the server acknowledges: `{ok: true, …}` or `{ok: false, error}`.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use syncchat_core::Error;
 use syncchat_core::chat::SyncedConversation;
 use syncchat_core::model::Seq;
@@ -59,8 +60,8 @@ pub struct WithUser<'a> {
 /// With the acks of `send_msg`, `edit_msg` and `delete_msg`.
 #[derive(Debug, Clone, Serialize)]
 pub struct WithMessage<'a> {
-    /// As it is now.
-    pub message: Message<'a>,
+    /// As it is now: the JSON of a [`Message`].
+    pub message: &'a RawValue,
 }
 
 /// With the ack of `mark_read`.

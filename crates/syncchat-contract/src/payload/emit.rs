@@ -1,12 +1,12 @@
 //! What the server emits by itself.
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use syncchat_core::command::CursorKind;
 use syncchat_core::model::{ConversationId, PresenceStatus, Seq, Timestamp, UserId};
 
 use crate::conversation::{Conversation, SharedConversation};
 use crate::error::ErrorBody;
-use crate::message::Message;
 use crate::scalar::{Id, Time};
 use crate::user::User;
 
@@ -49,18 +49,8 @@ pub struct ErrorMsg<'a> {
 pub struct MsgSent<'a> {
     /// The sender's own name for it, if it gave one.
     pub client_msg_id: Option<&'a str>,
-    /// The durable message.
-    pub message: Message<'a>,
-}
-
-impl<'a> MsgSent<'a> {
-    /// For this message.
-    pub fn new(message: Message<'a>) -> MsgSent<'a> {
-        MsgSent {
-            client_msg_id: message.client_msg_id,
-            message,
-        }
-    }
+    /// The durable message: the JSON of a [`Message`](crate::message::Message).
+    pub message: &'a RawValue,
 }
 
 /// `msg_status`: a member's cursor rose.

@@ -68,6 +68,17 @@ fn parse(text: &str) -> Result<[u8; 12], BadId> {
     Ok(id)
 }
 
+/// The 24 digits of an id.
+pub fn hex_digits(id: [u8; 12]) -> [u8; 24] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 24];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(id) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
+}
+
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -109,10 +120,8 @@ macro_rules! id_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for byte in self.0 {
-                    write!(f, "{byte:02x}")?;
-                }
-                Ok(())
+                let digits = hex_digits(self.0);
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 

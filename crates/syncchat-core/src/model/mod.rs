@@ -10,7 +10,7 @@ pub mod user;
 
 pub use conversation::{Conversation, ConversationKind, ConversationView};
 pub use file::{FileClaim, StoredFile};
-pub use ids::{ConversationId, FileId, MessageId, UserId};
+pub use ids::{ConversationId, FileId, MessageId, UserId, hex_digits};
 pub use membership::{Membership, SeqSpans};
 pub use message::{Attachment, Message, MessageKind, MessageStatus, MessageView, SystemEvent};
 pub use time::Timestamp;

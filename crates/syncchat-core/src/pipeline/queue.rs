@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use crate::model::ConversationId;
 
 /// How a conversation is written.
@@ -16,7 +18,7 @@ pub(crate) enum Lane {
 
 /// Requests in order, by conversation.
 pub(crate) struct Queue<R> {
-    waiting: HashMap<ConversationId, Line<R>>,
+    waiting: HashMap<ConversationId, Line<R>, RandomState>,
     shared: Ready,
     alone: Ready,
 }
@@ -50,7 +52,7 @@ impl<R> Queue<R> {
     /// Nothing waits. So many writers may be at work in each lane.
     pub(crate) fn new(shared_max: usize, alone_max: usize) -> Queue<R> {
         Queue {
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             shared: Ready::new(shared_max),
             alone: Ready::new(alone_max),
         }

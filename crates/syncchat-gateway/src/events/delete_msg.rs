@@ -7,6 +7,7 @@ use syncchat_core::ports::fleet::Change;
 use syncchat_core::ports::limiter::LimitKind;
 
 use crate::dispatch::{Caller, Reply};
+use crate::frames::Json;
 use crate::mailbox::Act;
 
 pub(crate) async fn handle(caller: &Caller<'_>, argument: Option<&RawValue>) -> Result<Reply> {
@@ -15,5 +16,5 @@ pub(crate) async fn handle(caller: &Caller<'_>, argument: Option<&RawValue>) -> 
     let chat = &caller.gateway.parts.chat;
     let act = Act::Change(message, Change::Deleted);
     let deleted = caller.act(act, chat.delete(caller.user, message));
-    Ok(Reply::Message(deleted.await?))
+    Ok(Reply::Message(deleted.await?, Json::default()))
 }

@@ -7,6 +7,7 @@ use syncchat_core::ports::fleet::Change;
 use syncchat_core::ports::limiter::LimitKind;
 
 use crate::dispatch::{Caller, Reply};
+use crate::frames::Json;
 use crate::mailbox::Act;
 
 pub(crate) async fn handle(caller: &Caller<'_>, argument: Option<&RawValue>) -> Result<Reply> {
@@ -15,5 +16,5 @@ pub(crate) async fn handle(caller: &Caller<'_>, argument: Option<&RawValue>) -> 
     let command = request.command(caller.user)?;
     caller.take(LimitKind::Requests).await?;
     let edited = caller.act(act, caller.gateway.parts.chat.edit(command));
-    Ok(Reply::Message(edited.await?))
+    Ok(Reply::Message(edited.await?, Json::default()))
 }
