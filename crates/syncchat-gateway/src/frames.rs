@@ -280,3 +280,42 @@ fn event<T: Serialize + ?Sized>(name: &str, payload: &T) -> Frame {
         Frame::noop()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use syncchat_core::model::{MessageId, MessageKind};
+
+    use super::*;
+
+    fn message(content: &str) -> model::Message {
+        model::Message {
+            id: MessageId::from_bytes([1; 12]),
+            conversation: ConversationId::from_bytes([2; 12]),
+            seq: 1,
+            ordinal: 1,
+            sender: UserId::from_bytes([3; 12]),
+            content: content.into(),
+            kind: MessageKind::Text,
+            event: None,
+            attachments: Vec::new(),
+            reply_to: None,
+            client_msg_id: None,
+            edited: false,
+            deleted: false,
+            created_at: Timestamp::from_millis(1),
+            updated_at: Timestamp::from_millis(1),
+        }
+    }
+
+    #[test]
+    fn json_is_written_once_while_somebody_keeps_it() {
+        let json = Json::default();
+        let kept = KeptJson::of(&json);
+        let written = json.of(&message("said")).get().to_owned();
+        assert!(written.contains(r#""content":"said""#));
+        assert_eq!(kept.get().of(&message("not asked")).get(), written);
+        drop(json);
+        let anew = kept.get();
+        assert!(anew.of(&message("changed")).get().contains("changed"));
+    }
+}
