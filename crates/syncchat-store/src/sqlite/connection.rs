@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::limits::{
@@ -49,6 +50,9 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // SQLITE_OPEN_URI: a path is only a path.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    // Otherwise SQLite looks at the values of `LIMIT ?`, and parses and plans a kept statement anew each
+    // time it is given them.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(SQLITE_BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(SQLITE_STATEMENTS_CACHED);
     Ok(connection)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus, params};
 use syncchat_core::model::{
     ConversationId, ConversationKind, Message, MessageId, MessageKind, Timestamp, UserId,
 };
@@ -65,6 +65,21 @@ fn append(conversation: ConversationId, sender: UserId, seq: u64, content: Strin
 async fn execute(store: &SqliteStore, sql: &'static str) {
     let run = move |c: &Connection| c.query_row(sql, [], |row| row.get::<_, i64>(0));
     store.writer.run(run).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kept_statement_is_planned_once_whatever_it_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _, user) = prepared(&dir).await;
+    let planned_again = store.readers.run(move |c| {
+        let mut find = c.prepare_cached("SELECT 1 FROM members WHERE user = ?1 LIMIT ?2")?;
+        for (user, limit) in [(user, 10), (UserId::generate(), 20)] {
+            find.query_map(params![user.bytes(), limit], |_| Ok(()))?
+                .count();
+        }
+        Ok(find.get_status(StatementStatus::RePrepare))
+    });
+    assert_eq!(planned_again.await.unwrap(), 0);
 }
 
 #[tokio::test]
