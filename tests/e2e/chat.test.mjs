@@ -54,6 +54,7 @@ for (const storeName of storeNames) {
           assert.equal(ack.user.id, ann.id);
           const heard = await socket.hears('authenticated');
           assert.equal(heard.user.id, ann.id);
+          assert.equal(heard.user.status, 'online');
           assert.ok(heard.node && heard.expiresAt);
         });
 

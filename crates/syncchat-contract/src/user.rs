@@ -52,6 +52,14 @@ impl<'a> User<'a> {
             ..User::public(user)
         }
     }
+
+    /// For the person, by a socket of theirs: whatever the profile says, they are here.
+    pub fn here(user: &'a model::User) -> User<'a> {
+        User {
+            status: model::PresenceStatus::Online.as_str(),
+            ..User::own(user)
+        }
+    }
 }
 
 /// Whether any device of a person is connected.
@@ -72,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_address_is_shown_to_its_owner_only() {
-        let user = model::User {
+        let mut user = model::User {
             id: UserId::from_bytes([0; 12]),
             username: "ada".into(),
             email: "ada@example.org".into(),
@@ -92,5 +100,11 @@ mod tests {
         assert_eq!(serde_json::to_value(User::public(&user)).unwrap(), public);
         let own = serde_json::to_value(User::own(&user)).unwrap();
         assert_eq!(own["email"], "ada@example.org");
+        user.status = PresenceStatus::Offline;
+        let here = serde_json::to_value(User::here(&user)).unwrap();
+        assert_eq!(
+            (&here["status"], &here["email"]),
+            (&"online".into(), &own["email"])
+        );
     }
 }

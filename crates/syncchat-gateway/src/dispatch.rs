@@ -217,7 +217,7 @@ impl Reply {
         match self {
             Reply::Done => ack(&Done::new(())),
             Reply::Authenticated(user, expires_at) => ack(&Done::new(WithUser {
-                user: User::own(user),
+                user: User::here(user),
                 expires_at: (*expires_at).into(),
             })),
             Reply::Message(message, json) => ack(&Done::new(WithMessage {

@@ -241,7 +241,7 @@ pub(crate) fn conversation_updated(conversation: &model::Conversation) -> Frame 
 
 pub(crate) fn authenticated(user: &model::User, node: &str, expires_at: Timestamp) -> Frame {
     let payload = Authenticated {
-        user: User::own(user),
+        user: User::here(user),
         node,
         expires_at: expires_at.into(),
     };
