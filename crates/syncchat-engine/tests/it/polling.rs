@@ -306,7 +306,7 @@ async fn heartbeats_follow_pongs_and_silence_ends_the_session_in_time() {
         let begin = Instant::now();
         assert_eq!(poller.poll().await.body, "2");
         assert!(
-            begin.elapsed() < Duration::from_millis(330),
+            begin.elapsed() < Duration::from_millis(1_500),
             "{:?}",
             begin.elapsed()
         );
@@ -334,7 +334,7 @@ async fn sessions_that_join_nothing_are_closed() {
     let poller = Poller::open(served.address).await;
     let begin = Instant::now();
     assert_eq!(poller.poll().await.body, "1");
-    assert!(begin.elapsed() < Duration::from_millis(500));
+    assert!(begin.elapsed() < Duration::from_secs(2));
     assert_gone(&poller).await;
     // A refusal does not stop the clock, the first success does for good.
     let poller = Poller::open(served.address).await;
