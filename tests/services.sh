@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what the tests and `make fleet` start, once: mongod and a server of S3's protocol into
-# target/services/bin, Redis, HAProxy and Chromium as packages of the system. Starts nothing.
+# target/services/bin, Redis, HAProxy, Chromium and OpenSSL as packages of the system. Starts nothing.
 #
-# tests/services.sh fleet: without what only `make test` needs, Chromium and S3.
+# tests/services.sh fleet: without what only `make test` needs, Chromium, OpenSSL and S3.
 #
 # S3: s3s-fs keeps objects in a folder and checks every signature. It is built from its crate, which
 # takes some minutes, once.
@@ -74,6 +74,7 @@ fetch_packages() {
   command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
   PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
   [[ $what == fleet || -x ${CHROMIUM:-/usr/bin/chromium} ]] || missing+=(chromium)
+  [[ $what == fleet ]] || command -v openssl >/dev/null || missing+=(openssl)
   if ((${#missing[@]} > 0)); then
     install "${missing[@]}"
   fi
