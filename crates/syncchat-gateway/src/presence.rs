@@ -153,16 +153,7 @@ impl PresenceKeeper {
     /// Tells people here of changes that other nodes noted because they are not heard.
     async fn tell_here(&self, changes: &[PresenceChange], feed: &Feed) {
         for changes in changes.chunks(PRESENCE_BATCH_MAX) {
-            let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
-            let contacts = match self.chat.contacts(&users, PRESENCE_WATCHERS_MAX).await {
-                Ok(contacts) => contacts,
-                Err(error) => {
-                    metrics::ephemeral_dropped("presence", changes.len());
-                    tracing::debug!(%error, "contacts cannot be read");
-                    continue;
-                }
-            };
-            for (change, contacts) in changes.iter().zip(contacts) {
+            for (change, contacts) in self.with_contacts(changes).await {
                 if change.status == PresenceStatus::Offline && self.hub.has(change.user) {
                     self.contradict(change.user);
                     continue;
@@ -170,6 +161,22 @@ impl PresenceKeeper {
                 for watcher in contacts.into_iter().filter(|user| self.hub.has(*user)) {
                     feed.on_event(&change_for(watcher, change));
                 }
+            }
+        }
+    }
+
+    /// Each change with those who care; none, and counted, if the store does not say who does.
+    async fn with_contacts<'a>(
+        &self,
+        changes: &'a [PresenceChange],
+    ) -> Vec<(&'a PresenceChange, Vec<UserId>)> {
+        let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
+        match self.chat.contacts(&users, PRESENCE_WATCHERS_MAX).await {
+            Ok(contacts) => changes.iter().zip(contacts).collect(),
+            Err(error) => {
+                metrics::ephemeral_dropped("presence", changes.len());
+                tracing::debug!(%error, "contacts cannot be read");
+                Vec::new()
             }
         }
     }
@@ -215,17 +222,8 @@ impl PresenceKeeper {
                 metrics::ephemeral_dropped("presence", changes.len());
                 continue;
             }
-            let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
-            match self.chat.contacts(&users, PRESENCE_WATCHERS_MAX).await {
-                Ok(contacts) => {
-                    for (change, contacts) in changes.iter().zip(contacts) {
-                        news.extend(contacts.into_iter().map(|watcher| (watcher, change)));
-                    }
-                }
-                Err(error) => {
-                    metrics::ephemeral_dropped("presence", changes.len());
-                    tracing::debug!(%error, "contacts cannot be read");
-                }
+            for (change, contacts) in self.with_contacts(changes).await {
+                news.extend(contacts.into_iter().map(|watcher| (watcher, change)));
             }
             if news.len() >= PRESENCE_NEWS_MAX {
                 self.tell(&mut news).await;
