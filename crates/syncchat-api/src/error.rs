@@ -1,6 +1,7 @@
 //! What a refused call answers: the contract's status and body, and the headers that go with them.
 
 use std::any::Any;
+use std::borrow::Cow;
 
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -9,7 +10,7 @@ use syncchat_contract::error::{ErrorAnswer, http_status};
 use syncchat_core::{Error, ErrorCode};
 
 use crate::extract::json_response;
-use crate::limits::RETRY_AFTER_DEFAULT;
+use crate::limits::{BODY_TIMEOUT, RETRY_AFTER_DEFAULT};
 
 /// A call that is refused.
 #[derive(Debug)]
@@ -24,7 +25,11 @@ pub type Answer = Result<Response, Refusal>;
 
 impl Refusal {
     /// With a status of its own.
-    fn with_status(status: StatusCode, code: ErrorCode, message: &'static str) -> Refusal {
+    fn with_status(
+        status: StatusCode,
+        code: ErrorCode,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Refusal {
         Refusal {
             error: Error::new(code, message),
             status: Some(status),
@@ -42,6 +47,18 @@ impl Refusal {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorCode::Invalid,
             "content-type must be application/json",
+        )
+    }
+
+    /// 408.
+    pub fn slow_body() -> Refusal {
+        Refusal::with_status(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorCode::Invalid,
+            format!(
+                "the body did not arrive whole within {} s",
+                BODY_TIMEOUT.as_secs()
+            ),
         )
     }
 

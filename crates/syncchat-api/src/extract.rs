@@ -17,9 +17,10 @@ use syncchat_contract::reader::{FromReader, Reader};
 use syncchat_core::model::{ConversationId, FileId, MessageId, UserId};
 use syncchat_core::ports::limiter::LimitKind;
 use syncchat_core::{Error, ErrorCode};
+use tokio::time::timeout;
 
 use crate::error::{Answer, Refusal};
-use crate::limits::{BODY_BYTES_MAX, BODY_DROPPED_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_DROPPED_BYTES_MAX, BODY_TIMEOUT};
 use crate::router::Api;
 
 /// The client's address, after trusted proxies. The program puts it into each request's
@@ -117,7 +118,9 @@ impl<T: FromReader> FromRequest<Api> for Body<T> {
         if !is_json(&parts.headers) {
             return Err(Refusal::not_json());
         }
-        let bytes = read_body(&parts.headers, body).await?;
+        let bytes = timeout(BODY_TIMEOUT, read_body(&parts.headers, body))
+            .await
+            .map_err(|_| Refusal::slow_body())??;
         let read = T::from_reader(Reader::body(&bytes)?)?;
         Ok(Body(read))
     }

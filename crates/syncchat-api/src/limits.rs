@@ -8,7 +8,10 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes beyond [`BODY_BYTES_MAX`] that are read and dropped, so that a client that is still
 /// writing gets to read its 413. More: the connection ends with the answer unread.
 pub const BODY_DROPPED_BYTES_MAX: usize = 8 << 20;
-/// From the last byte of the head to the answer, the body's arrival among it. Then: 503.
+/// From the last byte of the head to the last of the body. Then: 408.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the last byte of the head to the answer; of a call with a body, [`BODY_TIMEOUT`] more, so
+/// that one which came slowly leaves the call its time. Then: 503.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes from which on an answer is compressed: smaller ones fit a packet anyway.
 pub const COMPRESSED_BYTES_MIN: u64 = 1_024;

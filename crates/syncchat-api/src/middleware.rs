@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
@@ -22,7 +23,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::error::Refusal;
-use crate::limits::{COMPRESSED_BYTES_MIN, CORS_MAX_AGE, REQUEST_ID_BYTES_MAX, REQUEST_TIMEOUT};
+use crate::limits::{
+    BODY_TIMEOUT, COMPRESSED_BYTES_MIN, CORS_MAX_AGE, REQUEST_ID_BYTES_MAX, REQUEST_TIMEOUT,
+};
 use crate::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL};
 
 /// Names a request in logs; answered with every call.
@@ -91,9 +94,13 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// Answers 503 when the time is up; what the handler was doing is dropped with it.
+/// Answers 503 when the time is up, which a body's own bound does not use up; what the handler was doing is dropped with it.
 pub(crate) async fn deadline(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    let time = match request.body().is_end_stream() {
+        true => REQUEST_TIMEOUT,
+        false => BODY_TIMEOUT + REQUEST_TIMEOUT,
+    };
+    match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Refusal::from(Error::unavailable("the call took too long")).into_response(),
     }

@@ -109,6 +109,7 @@ refusals! {
         "401" "no access token, or none that is good";
     BodyNeeded:
         "400" "malformed, or a field breaks a rule: fields names it",
+        "408" "the body did not arrive whole within 30 s",
         "413" "the body is over 1 MiB",
         "415" "the body is not declared as JSON";
     QueryTaken:

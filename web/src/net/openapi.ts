@@ -747,6 +747,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description the body is over 1 MiB */
             413: {
                 headers: {
@@ -820,6 +829,15 @@ export interface operations {
             };
             /** @description malformed, or a field breaks a rule: fields names it */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -920,6 +938,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description the body is over 1 MiB */
             413: {
                 headers: {
@@ -1004,6 +1031,15 @@ export interface operations {
             };
             /** @description it contradicts what is stored: fields names where */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1216,6 +1252,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description the body is over 1 MiB */
             413: {
                 headers: {
@@ -1406,6 +1451,15 @@ export interface operations {
             };
             /** @description it contradicts what is stored: fields names where */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1619,6 +1673,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description the body is over 1 MiB */
             413: {
                 headers: {
@@ -1735,6 +1798,15 @@ export interface operations {
             };
             /** @description it contradicts what is stored: fields names where */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2120,6 +2192,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description the body is over 1 MiB */
             413: {
                 headers: {
@@ -2474,6 +2555,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description the body is over 1 MiB */
             413: {
                 headers: {
@@ -2725,6 +2815,15 @@ export interface operations {
             };
             /** @description it contradicts what is stored: fields names where */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,11 +1,14 @@
 //! Bodies that nobody means well with. Each gets its refusal, and the node serves after it.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use serde_json::json;
+use syncchat_api::limits::BODY_TIMEOUT;
 
 use crate::node::{Node, Person, Reply};
 
@@ -222,4 +225,33 @@ async fn bodies_over_the_limit_are_too_large() {
     send(&node, &ada, call, json, just)
         .await
         .refused(400, "invalid");
+}
+
+#[tokio::test]
+async fn a_body_that_takes_too_long_is_called_so() {
+    let node = Node::new().await;
+    let ada = node.person("ada").await;
+    let json = Some("application/json");
+    // The store's threads do not wait for this clock, and no such call comes so far.
+    tokio::time::pause();
+    for call in CALLS_WITH_BODIES {
+        let begun = tokio::time::Instant::now();
+        let reply = send(&node, &ada, call, json, drops(b"{", BODY_TIMEOUT)).await;
+        reply.refused(408, "invalid");
+        let said = String::from_utf8_lossy(&reply.body);
+        assert!(said.contains("within 30 s"), "{said}");
+        assert_eq!(begun.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
+    }
+    let just = drops(b"[", BODY_TIMEOUT - Duration::from_secs(1));
+    let reply = send(&node, &ada, ("PATCH", "/api/users/me"), json, just).await;
+    reply.refused(400, "invalid");
+}
+
+/// A body of two pieces: one at once, its second this much later.
+fn drops(piece: &'static [u8], later: Duration) -> Body {
+    let pieces = futures_util::stream::iter([Duration::ZERO, later + Duration::from_millis(1)]);
+    Body::from_stream(pieces.then(move |wait| async move {
+        tokio::time::sleep(wait).await;
+        Ok::<_, Infallible>(Bytes::from_static(piece))
+    }))
 }
