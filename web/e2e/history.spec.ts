@@ -1,4 +1,4 @@
-import { expect, testWith } from './fixtures';
+import { expect, logInOn, testWith, type Person, type World } from './fixtures';
 import { writeMany } from './seed';
 
 const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
@@ -6,6 +6,17 @@ const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
 /** Every fifth is long, so that heights differ. */
 const line = (index: number) =>
   `line ${index}${index % 5 === 0 ? ' and more words'.repeat(12) : ''}`;
+
+/** Ann and Ben, who has read all that Ann said. */
+async function talked(world: World): Promise<[Person, Person]> {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await ann.say('before');
+  await ben.open(ann.name);
+  await expect(ann.message('before')).toContainText('read');
+  return [ann, ben];
+}
 
 test('history comes back as one scrolls, and what is read does not jump', async ({ world }) => {
   const ann = await world.signUp('ann');
@@ -70,13 +81,38 @@ test('new messages are counted, marked, and read only when they are seen', async
   await expect(ben.conversation(ann.name)).not.toContainText('unread');
 });
 
+test('what is more than a page begins at its beginning, and is read as it is seen', async ({
+  world,
+  browser,
+}) => {
+  const [ann, ben] = await talked(world);
+  await ben.page.close();
+  await writeMany(ann.page, 330, line);
+  // On a device that knows nothing yet: the newest page is all that is loaded at first.
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const there = await logInOn(page, world.node.url, ben.name);
+  await there.open(ann.name);
+  await expect(there.log.getByRole('separator', { name: 'New messages' })).toBeInViewport();
+  await expect(there.message('before')).not.toHaveCount(0);
+  const unread = async () => {
+    const told = await there.conversation(ann.name).textContent();
+    return Number(/(\d+) unread/u.exec(told ?? '')?.[1] ?? 0);
+  };
+  await expect.poll(unread).toBeLessThan(330);
+  expect(await unread()).toBeGreaterThan(300);
+  await there.log.hover();
+  for (let down = 0; down < 4; down += 1) await page.mouse.wheel(0, 600);
+  await expect.poll(unread).toBeLessThan(320);
+  expect(await unread()).toBeGreaterThan(200);
+  await page.getByRole('button', { name: /^To the new/u }).click();
+  await expect(ann.message('line 330')).toContainText('read');
+  await expect.poll(unread).toBe(0);
+  await context.close();
+});
+
 test('who comes back over a slow connection begins where the new ones begin', async ({ world }) => {
-  const ann = await world.signUp('ann');
-  const ben = await world.signUp('ben');
-  await ann.begin([ben]);
-  await ann.say('before');
-  await ben.open(ann.name);
-  await expect(ann.message('before')).toContainText('read');
+  const [ann, ben] = await talked(world);
   const url = ben.page.url();
   await ben.page.goto('about:blank');
   await writeMany(ann.page, 40, line);

@@ -9,7 +9,14 @@ import * as store from '../state/store';
 import { backoff, sleep } from './backoff';
 import type { Database } from './database';
 import { Files, isPicture } from './files';
-import { LOG_KEPT, LOG_MAX, RECONNECT_FIRST_MS, RECONNECT_MAX_MS, TYPING_LASTS_MS } from './limits';
+import {
+  LOG_KEPT,
+  LOG_MAX,
+  PAGE_MAX,
+  RECONNECT_FIRST_MS,
+  RECONNECT_MAX_MS,
+  TYPING_LASTS_MS,
+} from './limits';
 import { Marks } from './marks';
 import { Outbox } from './outbox';
 import type { Rest } from './rest';
@@ -119,7 +126,10 @@ export class Chat {
 
   // === what a person does ===
 
-  /** Opens a conversation: loads its newest messages where they are not known as they are now. */
+  /**
+   * Opens a conversation: loads its newest messages where they are not known as they are now, and
+   * those before them back to the first that is new, where the view begins.
+   */
   async open(id: string | null): Promise<void> {
     if (this.#open !== null && this.#open !== id) {
       this.store.setState(store.logTrimmed(this.#open, LOG_KEPT));
@@ -130,6 +140,13 @@ export class Chat {
     const log = this.store.getState().logs[id];
     if (log && (log.stale || (log.hasOlder && log.messages.length < 2))) {
       await this.#once(`newest ${id}`, () => this.#sync.newest(id));
+    }
+    const isOpen = () => this.#open === id;
+    for (let held = 0; isOpen() && !store.reachesNew(id)(this.store.getState());) {
+      await this.#once(`older ${id}`, () => this.#sync.older(id, PAGE_MAX));
+      const now = this.store.getState().logs[id]?.messages.length ?? 0;
+      if (now <= held) return;
+      held = now;
     }
   }
 

@@ -23,6 +23,8 @@ export const RENEW_RETRY_MS = 5_000;
 
 /** Messages on a page of history. */
 export const PAGE = 50;
+/** The same where many are new: the server's bound. */
+export const PAGE_MAX = 200;
 /**
  * Conversations named in one `sync`: about 30 bytes each, where the server takes messages of
  * 100,000 bytes. With more than this they are asked about in several requests.

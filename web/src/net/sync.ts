@@ -152,10 +152,10 @@ export class Sync {
   }
 
   /** The page before what is held. */
-  async older(id: string): Promise<void> {
+  async older(id: string, size = PAGE): Promise<void> {
     const log = this.chat.getState().logs[id];
     if (!log?.hasOlder) return;
-    const { messages, more } = await this.rest.messages(id, log.from, PAGE);
+    const { messages, more } = await this.rest.messages(id, log.from, size);
     this.people(messages.map(({ sender }) => sender));
     this.chat.setState(store.olderArrived(id, messages.map(translate.message), more));
   }

@@ -10,6 +10,15 @@ const holding = (...held: number[]) =>
   logs.refresh(logs.openLog(0, null), messages(...held), (held[0] ?? 1) > 1);
 
 describe('a log', () => {
+  it('reaches back to what is new, or holds enough of it', () => {
+    const log = holding(41, 42, 43);
+    expect([39, 40, 41].map((read) => logs.reachesBack(log, read))).toEqual([false, true, true]);
+    expect(logs.reachesBack(logs.prepend(log, [], false), 0)).toBe(true);
+    const much = Array.from({ length: logs.REACH_MAX }, (_, index) => index + 100);
+    expect(logs.reachesBack(holding(...much.slice(1)), 7)).toBe(false);
+    expect(logs.reachesBack(holding(...much), 7)).toBe(true);
+  });
+
   it('starts with the newest message, if that is known', () => {
     expect(logs.openLog(7, message(7))).toMatchObject({ from: 7, to: 7, hasOlder: true });
     expect(logs.openLog(7, null)).toMatchObject({ from: 8, to: 7, hasOlder: true });

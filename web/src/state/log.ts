@@ -135,6 +135,14 @@ export function trim(log: Log, keep: number): Log {
   return { ...log, messages, from: messages[0]?.seq ?? log.to + 1, hasOlder: true };
 }
 
+/** Messages that are loaded to find where the new ones begin. Of more than these the last are shown. */
+export const REACH_MAX = 2_000;
+
+/** Whether the window begins with the message after this one or before it, or holds enough. */
+export function reachesBack(log: Log, seq: number): boolean {
+  return !log.hasOlder || log.from <= seq + 1 || log.messages.length >= REACH_MAX;
+}
+
 /** Whether a message came before others that must stand above it. */
 export function hasGap(log: Log): boolean {
   const last = log.messages.at(-1);

@@ -281,6 +281,15 @@ export const newestArrived =
     };
   };
 
+/** Whether the window over a conversation begins before what is new in it, or holds enough of that. */
+export const reachesNew =
+  (id: string) =>
+  ({ conversations, logs: windows }: ChatState): boolean => {
+    const [conversation, log] = [conversations[id], windows[id]];
+    if (conversation === undefined || log === undefined || conversation.unread === 0) return true;
+    return logs.reachesBack(log, conversation.readSeq);
+  };
+
 /** A conversation that nobody looks at needs only its newest messages. */
 export const logTrimmed =
   (id: string, keep: number): Step =>

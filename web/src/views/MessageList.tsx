@@ -1,9 +1,10 @@
 import { useCallback, useEffect, useMemo, useRef, useState, type RefObject } from 'react';
 import { Virtualizer, type VirtualizerHandle } from 'virtua';
 
-import { statusOf } from '../state/log';
+import { reachesBack, statusOf } from '../state/log';
 import type { Message } from '../state/model';
 import { prependedRows, rowsOf, type Row } from '../state/rows';
+import * as store from '../state/store';
 import { IconButton } from './Button';
 import { useChat, useChatState } from './chat-context';
 import styles from './MessageList.module.css';
@@ -30,13 +31,13 @@ interface MessageListProps extends MessageActions {
  * the end while it is there, and stays on what is read when older messages come in above.
  */
 export function MessageList({ id, ...actions }: MessageListProps) {
-  const { rows, shift, ready, current } = useRows(id);
+  const { rows, shift, ready, whole } = useRows(id);
   const scroller = useRef<HTMLDivElement>(null);
   const { list, ...view } = useListView(rows, ready, scroller);
   const { active, onKeyDown, onFocus } = useRowFocus(rows, list, scroller);
   const { flash, jumpTo } = useJump(id, rows, list, view.leaveEnd);
   const loadNear = useOlder(id, list);
-  const see = useReading(id, rows, current, view.lastInView);
+  const see = useReading(id, rows, whole, view.lastInView);
   const missed = useMissed(id, view.atEnd);
   useOwnToEnd(id, view.toEnd);
   const render = useRender(id, { active, flash, jumpTo, ...actions });
@@ -95,7 +96,7 @@ export function MessageList({ id, ...actions }: MessageListProps) {
 
 /**
  * The rows, whether the last change put some in front, whether the view can be placed, and whether
- * what is known of the conversation is current.
+ * all that is new is there, as the server has it now.
  */
 function useRows(id: string) {
   const chat = useChat();
@@ -103,6 +104,7 @@ function useRows(id: string) {
   const log = useChatState((state) => state.logs[id]);
   const pending = useChatState((state) => state.pending[id] ?? NONE);
   const online = useChatState((state) => state.connection === 'online');
+  const reached = useChatState(store.reachesNew(id));
   const late = useLate(PLACE_WITHIN_MS);
 
   // Where the new messages begin when the conversation is opened, and stays until it is left. What
@@ -112,26 +114,27 @@ function useRows(id: string) {
   if (opened === null ? online || late : online && !opened.current) {
     const conversation = chat.store.getState().conversations[id];
     const hasNew = conversation !== undefined && conversation.unread > 0;
-    const known = opened?.unreadAfter ?? (hasNew ? conversation.readSeq : null);
-    setOpened({ unreadAfter: known, current: online });
+    const unreadAfter = opened?.unreadAfter ?? (hasNew ? conversation.readSeq : null);
+    setOpened({ unreadAfter, current: online });
   }
-  const unreadAfter = opened?.unreadAfter ?? null;
+  const known = opened?.unreadAfter ?? null;
+  const unreadAfter = log && known !== null && reachesBack(log, known) ? known : null;
   const rows = useMemo(
     () => (log ? rowsOf(log, pending, me, unreadAfter) : NONE),
     [log, pending, me, unreadAfter],
   );
 
-  const [known, setKnown] = useState(rows);
+  const [before, setBefore] = useState(rows);
   const [shift, setShift] = useState(false);
-  if (rows !== known) {
-    setKnown(rows);
-    setShift(prependedRows(known, rows) > 0);
+  if (rows !== before) {
+    setBefore(rows);
+    setShift(prependedRows(before, rows) > 0);
   }
 
   // Of a conversation that was not open before only the newest message is there at first.
-  const filled = log !== undefined && (log.messages.length > 1 || !log.hasOlder);
-  const current = opened?.current === true;
-  return { rows, shift, ready: opened !== null && (filled || late), current };
+  const filled = reached && log !== undefined && (log.messages.length > 1 || !log.hasOlder);
+  const whole = reached && opened?.current === true;
+  return { rows, shift, ready: opened !== null && (filled || late), whole };
 }
 
 /** What was known when a conversation was opened. */
@@ -177,13 +180,13 @@ function useOlder(id: string, list: RefObject<VirtualizerHandle | null>) {
 }
 
 /**
- * Tells how far the person has read: to the last message in view, while they look. Not before it is
- * known where the new ones begin: they would count as seen just by coming in.
+ * Tells how far the person has read: to the last message in view, while they look. Not before all
+ * that is new is there: it would count as seen just by coming in, or by standing above what is seen.
  */
-function useReading(id: string, rows: readonly Row[], current: boolean, lastInView: () => number) {
+function useReading(id: string, rows: readonly Row[], whole: boolean, lastInView: () => number) {
   const chat = useChat();
   const see = useCallback(() => {
-    if (!current || document.visibilityState !== 'visible') return;
+    if (!whole || document.visibilityState !== 'visible') return;
     for (let at = lastInView(); at >= 0; at -= 1) {
       const row = rows[at];
       if (row?.type === 'message' || row?.type === 'system') {
@@ -191,7 +194,7 @@ function useReading(id: string, rows: readonly Row[], current: boolean, lastInVi
         return;
       }
     }
-  }, [chat, id, rows, current, lastInView]);
+  }, [chat, id, rows, whole, lastInView]);
 
   useEffect(() => {
     see();
