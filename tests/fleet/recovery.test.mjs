@@ -192,4 +192,26 @@ describe('recovery of a connection', () => {
     assert.deepEqual(seqs(socket.received(id)), [1]);
     socket.disconnect();
   });
+
+  it('goes on after an end of its own too, unless the client asks to begin anew', { timeout: 30_000 }, async () => {
+    const [ann, bob] = [await person(fleet.haproxy), await person(fleet.haproxy)];
+    const { id } = await converse(ann, [bob]);
+    const socket = await device(fleet.node(0), bob);
+    for (const [auth, recovered, heard] of [
+      [{ token: bob.token }, true, [1]],
+      [{ token: bob.token, pid: null }, false, [1]],
+      [{ token: bob.token }, true, [1, 3]],
+    ]) {
+      socket.disconnect();
+      await post(fleet.node(1), ann, id, 'meanwhile');
+      socket.auth = auth;
+      const times = socket.of('authenticated').length;
+      socket.connect();
+      await back(socket, times + 1);
+      assert.equal(socket.recovered, recovered);
+      await sleep(300);
+      assert.deepEqual(seqs(socket.received(id)), heard);
+    }
+    socket.disconnect();
+  });
 });
