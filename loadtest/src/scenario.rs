@@ -52,6 +52,10 @@ pub(crate) struct Timing {
     pub(crate) drain: f64,
     /// What random choices follow from.
     pub(crate) seed: u64,
+    /// The generator asks the kernel for events without a pause, and never sleeps. Each process
+    /// then takes a whole core; a server on the same machine is not charged for waking its clients,
+    /// as none is whose clients are elsewhere.
+    pub(crate) busy_poll: bool,
 }
 
 impl Default for Timing {
@@ -65,6 +69,7 @@ impl Default for Timing {
             seconds: 10,
             drain: 15.0,
             seed: 1,
+            busy_poll: false,
         }
     }
 }

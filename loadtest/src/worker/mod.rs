@@ -34,6 +34,8 @@ use crate::control::{Lines, Order, Plan, RoomPlan, Tick, Verdict, Word, tell};
 use crate::mark::Marks;
 use crate::measure::Sums;
 use crate::scenario::Scenario;
+#[cfg(doc)]
+use crate::scenario::Timing;
 
 use connection::Server;
 use packets::Ways;
@@ -128,6 +130,10 @@ struct Worker {
     tick_at: u64,
     ticked_at: u64,
     cpu_at_tick: u64,
+    /// With [`Timing::busy_poll`]: [`own_cpu`] when there was nothing to do any more, and how much of
+    /// it went into asking since the last tick.
+    idle_since: Option<u64>,
+    idle_cpu: u64,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
     frame: Vec<u8>,
@@ -235,6 +241,8 @@ impl Worker {
             tick_at: now + SECOND,
             ticked_at: now,
             cpu_at_tick: own_cpu(),
+            idle_since: None,
+            idle_cpu: 0,
             buffer: vec![0; BUFFER_BYTES],
             scratch: Vec::new(),
             frame: Vec::new(),
@@ -280,7 +288,10 @@ impl Worker {
         self.tick(now)?;
 
         let now = self.clock.now();
-        let micros = next.min(self.tick_at).saturating_sub(now).min(SLEEP_MAX);
+        let micros = match self.scenario.run.busy_poll {
+            true => 0,
+            false => next.min(self.tick_at).saturating_sub(now).min(SLEEP_MAX),
+        };
         let timeout = Timespec {
             tv_sec: 0,
             tv_nsec: (micros * 1000) as _,
@@ -290,12 +301,29 @@ impl Worker {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        self.note_idle(events.is_empty());
         for event in events.iter() {
             let (data, flags) = (event.data, event.flags);
             let (socket, lane) = Worker::socket_of(data.u64());
             self.react(socket, lane, flags);
         }
         Ok(true)
+    }
+
+    /// What a generator that never sleeps spends on asking whether there is something to do is not
+    /// what the load costs it.
+    fn note_idle(&mut self, nothing: bool) {
+        if !self.scenario.run.busy_poll {
+            return;
+        }
+        match (nothing, self.idle_since) {
+            (true, None) => self.idle_since = Some(own_cpu()),
+            (false, Some(since)) => {
+                self.idle_cpu += own_cpu() - since;
+                self.idle_since = None;
+            }
+            _ => {}
+        }
     }
 
     fn obey(&mut self, order: Order) {
@@ -373,15 +401,20 @@ impl Worker {
 
     fn flush_tick(&mut self, now: u64) -> Result<(), Failure> {
         let cpu = own_cpu();
+        if let Some(since) = &mut self.idle_since {
+            self.idle_cpu += cpu - *since;
+            *since = cpu;
+        }
         let tick = Tick {
             at: now,
             connected: self.connected,
             last_in: self.last_in,
-            cpu_micros: cpu - self.cpu_at_tick,
+            cpu_micros: (cpu - self.cpu_at_tick).saturating_sub(self.idle_cpu),
             span_micros: now - self.ticked_at,
             sums: std::mem::take(&mut self.sums),
         };
         (self.cpu_at_tick, self.ticked_at) = (cpu, now);
+        self.idle_cpu = 0;
         let word = Word::Tick(Box::new(tick));
         tell(&self.control, &word)?;
         if let Word::Tick(tick) = word {
