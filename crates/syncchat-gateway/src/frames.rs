@@ -283,28 +283,16 @@ fn event<T: Serialize + ?Sized>(name: &str, payload: &T) -> Frame {
 
 #[cfg(test)]
 mod tests {
-    use syncchat_core::model::{MessageId, MessageKind};
+    use syncchat_core::testing;
 
     use super::*;
 
     fn message(content: &str) -> model::Message {
-        model::Message {
-            id: MessageId::from_bytes([1; 12]),
-            conversation: ConversationId::from_bytes([2; 12]),
-            seq: 1,
-            ordinal: 1,
-            sender: UserId::from_bytes([3; 12]),
-            content: content.into(),
-            kind: MessageKind::Text,
-            event: None,
-            attachments: Vec::new(),
-            reply_to: None,
-            client_msg_id: None,
-            edited: false,
-            deleted: false,
-            created_at: Timestamp::from_millis(1),
-            updated_at: Timestamp::from_millis(1),
-        }
+        testing::message(
+            ConversationId::from_bytes([2; 12]),
+            UserId::from_bytes([3; 12]),
+            content,
+        )
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
-    use syncchat_core::model::{MessageKind, Timestamp};
+    use syncchat_core::model::Timestamp;
+    use syncchat_core::testing;
 
     use super::*;
 
@@ -102,22 +103,11 @@ mod tests {
     }
 
     fn message(id: MessageId, content: &str, updated_at: i64) -> Arc<Message> {
+        let conversation = ConversationId::from_bytes([0; 12]);
         Arc::new(Message {
             id,
-            conversation: ConversationId::from_bytes([0; 12]),
-            seq: 1,
-            ordinal: 1,
-            sender: UserId::from_bytes([0; 12]),
-            content: content.into(),
-            kind: MessageKind::Text,
-            event: None,
-            attachments: Vec::new(),
-            reply_to: None,
-            client_msg_id: None,
-            edited: false,
-            deleted: false,
-            created_at: Timestamp::from_millis(1),
             updated_at: Timestamp::from_millis(updated_at),
+            ..testing::message(conversation, UserId::from_bytes([0; 12]), content)
         })
     }
 
