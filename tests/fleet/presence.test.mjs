@@ -8,6 +8,8 @@ import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
 
 const GONE_MS_MAX = 10_000;
+/** The same where only Redis knew who was there: a silent node is waited for. */
+const SETTLED_MS_MAX = 25_000;
 /** How long somebody who is connected may be shown offline. */
 const GHOST_MS_MAX = 5_000;
 
@@ -46,6 +48,19 @@ describe('presence across gateways', () => {
   const told = (socket, who) => socket.of('presence').filter((p) => p.userId === who.id).map((p) => p.status);
   const asked = async (socket, who) => (await ask(socket, 'presence', { userIds: [who.id] })).presence[0];
   const shows = (socket, who, status, ms) => until(`${status} to be told`, () => told(socket, who).at(-1) === status, ms);
+  /** Ann's socket, who sees Bob and Eve: both are on the last node, Eve on another one too. */
+  const lastNode = async () => {
+    const [ann, bob] = await pair();
+    const eve = await person(fleet.node(1));
+    await converse(ann, [eve]);
+    const a = await join(0, ann);
+    await join(2, bob, { reconnection: false });
+    await join(2, eve, { reconnection: false });
+    await join(1, eve);
+    await shows(a, bob, 'online');
+    await shows(a, eve, 'online');
+    return { a, bob, eve };
+  };
 
   it('tells of the first device and of the last, and of no other', async () => {
     const [ann, bob] = await pair();
@@ -86,16 +101,7 @@ describe('presence across gateways', () => {
   });
 
   it('takes the people of a killed gateway offline within 10 s, and nobody else', async () => {
-    const [ann, bob] = await pair();
-    const eve = await person(fleet.node(0));
-    await converse(ann, [eve]);
-    const a = await join(0, ann);
-    await join(2, bob, { reconnection: false });
-    // Eve has another device elsewhere.
-    await join(2, eve, { reconnection: false });
-    await join(1, eve);
-    await shows(a, bob, 'online');
-    await shows(a, eve, 'online');
+    const { a, bob, eve } = await lastNode();
     const began = Date.now();
     await fleet.node(2).kill();
     try {
@@ -219,15 +225,7 @@ describe('presence across gateways', () => {
   }
 
   it('takes the people of a gateway offline that is killed while redis is dead', { timeout: 120_000 }, async () => {
-    const [ann, bob] = await pair();
-    const eve = await person(fleet.node(1));
-    await converse(ann, [eve]);
-    const a = await join(0, ann);
-    await join(2, bob, { reconnection: false });
-    await join(2, eve, { reconnection: false });
-    await join(1, eve);
-    await shows(a, bob, 'online');
-    await shows(a, eve, 'online');
+    const { a, bob, eve } = await lastNode();
     const before = told(a, eve).length;
     await fleet.redis.kill();
     try {
@@ -249,6 +247,31 @@ describe('presence across gateways', () => {
     assert.equal((await asked(a, bob)).status, 'offline');
     assert.equal((await asked(a, eve)).status, 'online');
   });
+
+  for (const returns of [true, false]) {
+    const name = `takes the people of a gateway offline that dies with redis, which ${returns ? 'comes back empty' : 'stays away'}`;
+    it(name, { timeout: 120_000 }, async () => {
+      const { a, bob, eve } = await lastNode();
+      const before = told(a, eve).length;
+      const began = Date.now();
+      await Promise.all([fleet.redis.kill(), fleet.node(2).kill()]);
+      try {
+        if (returns) await fleet.redis.restart();
+        await shows(a, bob, 'offline', SETTLED_MS_MAX);
+        console.log(`${name}: after ${Date.now() - began} ms`);
+        assert.equal((await asked(a, bob)).status, 'offline');
+        assert.equal((await asked(a, eve)).status, 'online');
+      } finally {
+        if (!returns) await fleet.redis.restart();
+        await fleet.node(2).restart();
+      }
+      await reached();
+      await sleep(4_000);
+      assert.deepEqual(told(a, eve).slice(before), [], 'eve has another device');
+      assert.equal((await asked(a, bob)).status, 'offline');
+      assert.equal((await asked(a, eve)).status, 'online');
+    });
+  }
 
   it('keeps people online, and lets those who left be offline, whatever Redis did meanwhile', async () => {
     for (const [what, away] of [

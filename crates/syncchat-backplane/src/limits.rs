@@ -54,6 +54,12 @@ pub const DEAF_RECONNECT: Duration = Duration::from_secs(3);
 /// Other nodes that are watched. Of more, a silence is not noticed: what they could not say is found
 /// by the slow comparison of all heads.
 pub const PEERS_MAX: usize = 1_024;
+/// Processes that are remembered when another with their node's name has taken their place. Of more the
+/// oldest are forgotten: if they died with Redis, their people are settled with the next that does.
+pub const REPLACED_MAX: usize = 64;
+/// People whom the store shows online that are looked at when a node has vanished. Of more, the others
+/// stay as they are shown until they come and go.
+pub const SHOWN_ONLINE_MAX: usize = 100_000;
 /// How long a node that fell silent without a goodbye is remembered, so that it is noticed when it is
 /// heard again.
 pub const PEER_FORGOTTEN: Duration = Duration::from_secs(600);

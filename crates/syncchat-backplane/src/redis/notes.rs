@@ -17,6 +17,7 @@ use super::link::Link;
 use super::pulse::Pulse;
 use crate::limits::{
     CHANGES_NOTED_FOR, CHANGES_NOTED_MAX, CHANGES_TAKEN_MAX, NOTE_FRESH, RETURN_GRACE,
+    SHOWN_ONLINE_MAX, SILENT_DEAD,
 };
 use crate::metrics;
 
@@ -33,6 +34,8 @@ pub(crate) struct Notes {
     doubt: Mutex<Doubt>,
     /// Number of the newest change that was taken of each process.
     taken: Mutex<HashMap<String, u64>>,
+    /// Dead processes whose people are settled.
+    settled: Mutex<HashSet<u64>>,
     /// `None` while the store does not say.
     seen: Mutex<Option<Seen>>,
 }
@@ -100,9 +103,9 @@ impl Doubt {
         self.last.is_some()
     }
 
-    /// Whether it has lasted for so long that everybody who lives has noted it.
-    fn is_noted(&self, now: Instant) -> bool {
-        let long = |since| now.saturating_duration_since(since) >= NOTE_FRESH;
+    /// Whether it has lasted for so long.
+    fn lasted(&self, span: Duration, now: Instant) -> bool {
+        let long = |since| now.saturating_duration_since(since) >= span;
         self.since.is_some_and(long)
     }
 }
@@ -122,6 +125,7 @@ impl Notes {
             journal: Mutex::default(),
             doubt: Mutex::default(),
             taken: Mutex::default(),
+            settled: Mutex::default(),
             seen: Mutex::default(),
         }
     }
@@ -233,13 +237,46 @@ impl Notes {
             .is_none_or(|seen| seen.living.contains(process))
     }
 
+    /// Processes that are dead, have no note, and whose people are not settled. While nobody is heard
+    /// here, those count that have not noted anything for [`SILENT_DEAD`].
+    pub(crate) fn unsettled(&self) -> Vec<u64> {
+        let waited = self.link.is_up() || self.doubt.lock().lasted(SILENT_DEAD, Instant::now());
+        let seen = self.seen.lock();
+        let Some(seen) = seen.as_ref().filter(|_| waited) else {
+            return Vec::new();
+        };
+        let noted = seen.living.iter().chain(&seen.stale);
+        let noted: HashSet<u64> = noted
+            .filter_map(|process| Some(numbered(process)?.1))
+            .collect();
+        let mut dead = self.pulse.dead();
+        let mut settled = self.settled.lock();
+        settled.retain(|process| dead.contains(process));
+        dead.retain(|process| !noted.contains(process) && !settled.contains(process));
+        dead
+    }
+
+    /// The people of these dead processes have been judged, or another node does it.
+    pub(crate) fn settle(&self, dead: impl IntoIterator<Item = u64>) {
+        self.settled.lock().extend(dead);
+    }
+
+    /// Everybody who is shown online, wherever; `None` if the store does not say.
+    pub(crate) async fn shown_online(&self) -> Option<Vec<UserId>> {
+        let shown = self.store.shown_online(SHOWN_ONLINE_MAX).await;
+        shown
+            .inspect_err(|error| tracing::debug!(%error, "the store does not say who is online"))
+            .ok()
+    }
+
     /// Which of these are on another node that is not heard, by its note; `None` if that cannot be
     /// known now.
     pub(crate) async fn elsewhere(&self, users: &[UserId]) -> Option<HashSet<UserId>> {
         let known = if self.link.is_up() {
             self.link.up_for().is_some_and(|span| span >= RETURN_GRACE)
         } else {
-            self.doubt.lock().is_noted(Instant::now())
+            // Everybody who lives has noted it.
+            self.doubt.lock().lasted(NOTE_FRESH, Instant::now())
         };
         if !known || self.seen.lock().is_none() {
             return None;

@@ -1,10 +1,10 @@
 //! The other nodes, as their beats show them: who can be heard, who cannot, and what of them may
 //! have been missed here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, SILENCE, SILENT_DEAD};
+use crate::limits::{ASK_AGAIN, PEER_FORGOTTEN, PEERS_MAX, REPLACED_MAX, SILENCE, SILENT_DEAD};
 
 /// What a node says of itself, again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Peers {
     /// When this node began to listen.
     began: Instant,
     peers: HashMap<u64, Peer>,
+    /// Silent ones whose place another process has taken; the last [`REPLACED_MAX`].
+    replaced: VecDeque<u64>,
 }
 
 struct Peer {
@@ -55,6 +57,7 @@ impl Peers {
         Peers {
             began: now,
             peers: HashMap::new(),
+            replaced: VecDeque::new(),
         }
     }
 
@@ -87,8 +90,11 @@ impl Peers {
     /// Somebody new. Beyond [`PEERS_MAX`] nobody is watched that was not before.
     fn meet(&mut self, process: u64, beat: &Beat, now: Instant) {
         // It takes the place of one that has gone without a word.
-        self.peers
-            .retain(|_, peer| peer.node != beat.node || !peer.is_silent(now));
+        let replaced = |_: &u64, peer: &mut Peer| peer.node == beat.node && peer.is_silent(now);
+        let replaced = self.peers.extract_if(replaced);
+        self.replaced.extend(replaced.map(|(process, _)| process));
+        let too_many = self.replaced.len().saturating_sub(REPLACED_MAX);
+        self.replaced.drain(..too_many);
         // One that began after us may have said something before it could be heard.
         let younger = beat.age < now.saturating_duration_since(self.began);
         let before = if younger { 0 } else { beat.said };
@@ -192,6 +198,18 @@ impl Peers {
     /// Whether this one is heard.
     pub(crate) fn hears(&self, process: u64) -> bool {
         self.peers.get(&process).is_some_and(|peer| !peer.silent)
+    }
+
+    /// Processes that are dead, as far as is known.
+    pub(crate) fn dead(&self) -> Vec<u64> {
+        let dead = self.peers.iter().filter(|(_, peer)| peer.dead);
+        let dead = dead.map(|(process, _)| *process);
+        dead.chain(self.replaced.iter().copied()).collect()
+    }
+
+    /// Processes that were heard once and have not said goodbye.
+    pub(crate) fn known(&self) -> Vec<u64> {
+        self.peers.keys().copied().collect()
     }
 
     /// Processes that are heard.
@@ -340,6 +358,7 @@ mod tests {
         peers.check(clock.at(1_600));
         hear(&mut peers, 4, beat("b", 0, 0), clock.at(1_600));
         assert!(!peers.peers.contains_key(&2), "its place is taken");
+        assert_eq!(peers.dead(), [2]);
         peers.leave(3);
         peers.leave(4);
         assert!(peers.any_silent());
@@ -364,6 +383,7 @@ mod tests {
             "news"
         );
         assert!(!lives(&mut peers, &[], dead + 1_000), "once");
+        assert_eq!((peers.dead(), peers.known()), (vec![1], vec![1]));
         assert!(lives(&mut peers, &[("a", 1)], dead + 2_000) && peers.any_silent());
         lives(&mut peers, &[], dead + 3_000);
         let shown = hear(&mut peers, 1, beat("a", 9, 0), clock.at(dead + 4_000));

@@ -340,19 +340,50 @@ impl Leases {
                 }
             }
         }
-        let stale = self.notes.get().map(Notes::stale).unwrap_or_default();
-        if stale.is_empty() {
+        let Some(notes) = self.notes.get() else {
             return Ok(gone);
-        }
-        let leased = if up {
-            self.processes("unburied").await?
-        } else {
-            Vec::new()
         };
-        for process in stale.iter().filter(|process| !leased.contains(process)) {
-            gone.extend(self.bury_note(process).await);
+        let stale = notes.stale();
+        if !stale.is_empty() {
+            let leased = match up {
+                true => self.processes("unburied").await?,
+                false => Vec::new(),
+            };
+            for process in stale.iter().filter(|process| !leased.contains(process)) {
+                gone.extend(self.bury_note(process).await);
+            }
         }
+        gone.extend(self.bury_vanished(notes, up).await?);
         Ok(gone)
+    }
+
+    /// Those who may be gone with a node that died together with Redis: who was there, only Redis knew.
+    /// So it is everybody whom the store shows online, to be judged like those of any node. Each node
+    /// does it; who comes second finds nobody any more, or tells the same.
+    async fn bury_vanished(&self, notes: &Notes, up: bool) -> Result<Vec<UserId>, Error> {
+        let mut vanished = notes.unsettled();
+        if vanished.is_empty() {
+            return Ok(Vec::new());
+        }
+        if up {
+            let leased = self.processes("unburied").await?;
+            let buried = self.processes("buried").await?;
+            vanished.retain(|process| !has(&leased, *process));
+            notes.settle(vanished.extract_if(.., |process| has(&buried, *process)));
+        }
+        if vanished.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(shown) = notes.shown_online().await else {
+            return Ok(Vec::new());
+        };
+        tracing::warn!(
+            processes = ?vanished,
+            shown = shown.len(),
+            "a node is gone, and nobody knows who was there: all who are shown online are looked at"
+        );
+        notes.settle(vanished);
+        Ok(shown)
     }
 
     async fn bury_lease(&self, process: &str) -> Result<Vec<UserId>, Error> {
@@ -406,7 +437,8 @@ impl Leases {
         spared
     }
 
-    /// Processes that are `unburied`, or `dead` (those of them whose lease has ended).
+    /// Processes that are `unburied`, or `dead` (those of them whose lease has ended), or `buried` (of
+    /// late).
     async fn processes(&self, which: &str) -> Result<Vec<String>, Error> {
         let redis = &self.link.commands;
         self.list
@@ -452,10 +484,7 @@ impl Leases {
 
     /// Whether all who may have people are among these.
     fn knows_all(&self, live: &[String]) -> bool {
-        let has_lease = |process| {
-            let process = format!(":{process:016x}");
-            live.iter().any(|live| live.ends_with(&process))
-        };
+        let has_lease = |process| has(live, process);
         let long_up = self.link.up_for().is_some_and(|span| span >= RETURN_GRACE);
         long_up && self.pulse.others().into_iter().all(has_lease)
     }
@@ -529,6 +558,12 @@ impl Leases {
             tracing::debug!(%error, "redis did not answer about presence");
         }
     }
+}
+
+/// Whether the process of this number is among these.
+fn has(processes: &[String], number: u64) -> bool {
+    let number = format!(":{number:016x}");
+    processes.iter().any(|process| process.ends_with(&number))
 }
 
 fn people_of(process: &str) -> String {

@@ -92,6 +92,15 @@ impl Pulse {
         self.state.lock().peers.heard()
     }
 
+    /// Processes that are dead; of all that were ever heard if this node hears nobody itself.
+    pub(crate) fn dead(&self) -> Vec<u64> {
+        let state = self.state.lock();
+        match self.link.is_up() {
+            true => state.peers.dead(),
+            false => state.peers.known(),
+        }
+    }
+
     /// Whether this process is heard.
     pub(crate) fn hears(&self, process: u64) -> bool {
         self.state.lock().peers.hears(process)

@@ -574,6 +574,12 @@ pub trait NodeStore: Send + Sync + 'static {
     async fn take_note(&self, _process: &str, _age: Duration) -> StoreResult<Option<Vec<UserId>>> {
         Ok(None)
     }
+
+    /// People whom [`AccountStore::set_presence`] left online, so many at most, in any order. It may read
+    /// all accounts: for when a node died and nobody knows who was there.
+    async fn shown_online(&self, _limit: usize) -> StoreResult<Vec<UserId>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A whole store.

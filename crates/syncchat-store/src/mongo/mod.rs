@@ -414,6 +414,11 @@ impl NodeStore for MongoStore {
         self.call("take_note", nodes::take(self, process, age))
             .await
     }
+
+    async fn shown_online(&self, limit: usize) -> StoreResult<Vec<UserId>> {
+        self.call("shown_online", users::shown_online(self, limit))
+            .await
+    }
 }
 
 #[async_trait]

@@ -1,7 +1,8 @@
 //! Accounts and profiles.
 
-use mongodb::bson::{Bson, doc};
-use syncchat_core::model::{Account, User, UserId};
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+use syncchat_core::model::{Account, PresenceStatus, User, UserId};
 use syncchat_core::ports::store::{AccountWrite, PresenceChange, StoreError, StoreResult};
 
 use super::documents::{Id, UserRecord, date, int, oids};
@@ -119,4 +120,19 @@ pub(super) async fn set_presence(
         doc! { "q": { "_id": change.user.oid() }, "u": { "$set": set } }
     };
     updates::apply(store, "users", changes.iter().map(update).collect()).await
+}
+
+/// Without an index: presence changes all the time, and this is asked for when a node died together
+/// with Redis.
+pub(super) async fn shown_online(store: &MongoStore, limit: usize) -> StoreResult<Vec<UserId>> {
+    let online = doc! { "status": PresenceStatus::Online.as_str() };
+    let users = store.users.clone_with_type::<Document>();
+    let find = users
+        .find(online)
+        .projection(doc! { "_id": 1 })
+        .limit(limit as i64);
+    let found = async { find.await?.try_collect().await };
+    let found: Vec<Document> = found.await.map_err(|error| store_error(&error))?;
+    let id = |user: &Document| Some(UserId::from_bytes(user.get_object_id("_id").ok()?.bytes()));
+    Ok(found.iter().filter_map(id).collect())
 }

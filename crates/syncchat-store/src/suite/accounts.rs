@@ -22,7 +22,8 @@ pub fn account(username: &str, email: &str) -> Account {
 }
 
 impl World {
-    async fn register(&self, username: &str, email: &str) -> Account {
+    /// Somebody new.
+    pub async fn register(&self, username: &str, email: &str) -> Account {
         let account = account(username, email);
         let done = self.store.create_account(&account).await.unwrap();
         assert_eq!(done, AccountWrite::Done);

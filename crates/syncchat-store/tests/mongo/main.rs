@@ -21,7 +21,7 @@ use mongodb::bson::oid::ObjectId;
 use support::Mongod;
 use syncchat_core::model::{PresenceStatus, Timestamp};
 use syncchat_core::ports::store::{NodeNote, PresenceChange, Store};
-use syncchat_store::suite::people;
+use syncchat_store::suite::{World, people};
 use tokio::sync::OnceCell;
 
 /// One mongod for all cases that leave it alone, each in a database of its own.
@@ -96,4 +96,30 @@ async fn a_node_is_known_by_its_note_for_as_long_as_that_is_fresh() {
     let taken = store.take_note("one", Duration::ZERO).await.unwrap();
     assert_eq!(taken, Some(vec![bob, eve]));
     assert_eq!(store.take_note("one", Duration::ZERO).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_is_shown_online_can_be_asked() {
+    let (store, ()) = open().await;
+    let world = World::new(Arc::clone(&store));
+    let mut users = Vec::new();
+    for name in ["ann", "bob", "eve"] {
+        let account = world.register(name, &format!("{name}@example.org")).await;
+        users.push(account.user.id);
+    }
+    let [ann, _, eve] = users[..] else {
+        unreachable!()
+    };
+    assert_eq!(store.shown_online(10).await.unwrap(), []);
+    let change = |user, status| PresenceChange {
+        user,
+        status,
+        at: Timestamp::from_millis(1_000),
+    };
+    let online = [ann, eve].map(|user| change(user, PresenceStatus::Online));
+    store.set_presence(&online).await.unwrap();
+    assert_eq!(store.shown_online(1).await.unwrap().len(), 1);
+    let offline = change(ann, PresenceStatus::Offline);
+    store.set_presence(&[offline]).await.unwrap();
+    assert_eq!(store.shown_online(10).await.unwrap(), [eve]);
 }
