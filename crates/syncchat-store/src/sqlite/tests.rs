@@ -247,3 +247,14 @@ async fn counting_reads_indexes_only() {
         assert!(plan.contains(index), "{plan}");
     }
 }
+
+/// Otherwise the writer's share of memory grows by what readers read (`.cargo/config.toml`).
+#[test]
+fn connections_keep_their_pages_each_for_itself() {
+    let connection = Connection::open_in_memory().unwrap();
+    let built_with = "SELECT count(*) FROM pragma_compile_options WHERE compile_options = ?1";
+    let shared: u32 = connection
+        .query_row(built_with, ["ENABLE_MEMORY_MANAGEMENT"], |row| row.get(0))
+        .unwrap();
+    assert_eq!(shared, 0, "build from the project's folder");
+}
