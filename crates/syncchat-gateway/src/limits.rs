@@ -35,6 +35,11 @@ pub(crate) const RECOVERY_WAIT: Duration = Duration::from_secs(10);
 pub(crate) const PAST_PAGE: usize = 100;
 /// Conversations of which such times are remembered. Beyond it all are forgotten, to be read again.
 pub(crate) const PAST_ROOMS_MAX: usize = 4_096;
+/// Such times of all conversations, 8 MiB, with the same consequence.
+pub(crate) const PAST_TIMES_MAX: usize = 1 << 20;
+/// Messages of one conversation, from one time to the next that times are forgotten which nobody had
+/// use for in between.
+pub(crate) const PAST_TURN: u64 = 512;
 
 /// Shards at most, however many processors there are: each knows every socket.
 pub(crate) const SHARDS_MAX: usize = 16;
@@ -123,9 +128,11 @@ pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Parts of the table of recent messages, each behind a lock of its own.
 pub(crate) const TRACE_PARTS: usize = 16;
-/// Messages of one part, so 8,192 in all, about 1.5 MiB. Beyond it the oldest are forgotten:
-/// `syncchat trace` then knows only what the store does.
-pub(crate) const TRACES_PER_PART_MAX: usize = 512;
+/// Messages of one part, so 7,168 in all, about 1.5 MiB. Beyond it the oldest are forgotten:
+/// `syncchat trace` then knows only what the store does. Seven sixteenths of a power of two: a hash
+/// table in which the newest take the places of the oldest stays as large as it is if it is not more
+/// than half full, and doubles some time later if it is.
+pub(crate) const TRACES_PER_PART_MAX: usize = 448;
 
 /// How often a drain closes some sockets.
 pub(crate) const DRAIN_STEP: Duration = Duration::from_millis(100);

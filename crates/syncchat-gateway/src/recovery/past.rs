@@ -1,17 +1,18 @@
 //! When messages were written: what a crowd that comes back asks of the same few conversations, read
 //! once for all of them.
 //!
-//! When a message was written never changes, so what is kept here cannot be wrong, only too little.
+//! When a message was written never changes, so what is kept here cannot be wrong, only too little. What
+//! nobody asked for while [`PAST_TURN`] messages came is forgotten.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use syncchat_core::model::{ConversationId, Message, Seq, Timestamp};
+use syncchat_core::model::{ConversationId, Seq, Timestamp};
 use syncchat_core::{Chat, Result};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use crate::limits::{PAST_PAGE, PAST_ROOMS_MAX, RECOVERED_MESSAGES_MAX};
+use crate::limits::{PAST_PAGE, PAST_ROOMS_MAX, PAST_TIMES_MAX, PAST_TURN, RECOVERED_MESSAGES_MAX};
 
 /// Pages of one conversation that are read for one answer.
 const READS_MAX: usize = RECOVERED_MESSAGES_MAX as usize / PAST_PAGE + 3;
@@ -19,7 +20,14 @@ const READS_MAX: usize = RECOVERED_MESSAGES_MAX as usize / PAST_PAGE + 3;
 /// Times of the newest messages of conversations.
 pub(crate) struct Past {
     chat: Arc<Chat>,
-    rooms: Mutex<HashMap<ConversationId, Arc<AsyncMutex<Window>>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    rooms: HashMap<ConversationId, Arc<AsyncMutex<Window>>>,
+    /// Times in all windows, about: those of a window that is forgotten while it is asked count on.
+    times: usize,
 }
 
 /// Consecutive messages' times.
@@ -28,6 +36,10 @@ struct Window {
     /// `seq` of the first one.
     first: Seq,
     times: Vec<Timestamp>,
+    /// The earliest answer since the turn began.
+    used_from: Option<Seq>,
+    /// The `seq` with which this turn ends.
+    turn_end: Seq,
 }
 
 /// What a window has to say about a moment.
@@ -45,7 +57,7 @@ impl Past {
     pub(crate) fn new(chat: Arc<Chat>) -> Past {
         Past {
             chat,
-            rooms: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -68,7 +80,7 @@ impl Past {
         for _ in 0..READS_MAX {
             let mut newest = HashMap::with_capacity(windows.len());
             let mut missing = Vec::new();
-            for (index, (room, head, window)) in windows.iter().enumerate() {
+            for (index, (room, head, window)) in windows.iter_mut().enumerate() {
                 match window.answer(at, *head) {
                     Answer::Newest(seq) => {
                         newest.insert(*room, seq);
@@ -83,7 +95,13 @@ impl Past {
             let places: Vec<_> = missing.iter().map(|&(_, place)| place).collect();
             let pages = self.chat.backfill(&places, PAST_PAGE).await?;
             for ((index, (_, after)), page) in missing.iter().zip(pages) {
-                windows[*index].2.extend(*after, &page.messages);
+                let window = &mut windows[*index].2;
+                let before = window.times.len();
+                window.extend(
+                    *after,
+                    page.messages.iter().map(|message| message.created_at),
+                );
+                self.count(before, window.times.len());
             }
         }
         Ok(None)
@@ -91,18 +109,33 @@ impl Past {
 
     async fn window(&self, room: ConversationId) -> OwnedMutexGuard<Window> {
         let window = {
-            let mut rooms = self.rooms.lock();
-            if rooms.len() >= PAST_ROOMS_MAX && !rooms.contains_key(&room) {
-                rooms.clear();
+            let mut known = self.known.lock();
+            let new = !known.rooms.contains_key(&room);
+            if known.times >= PAST_TIMES_MAX || new && known.rooms.len() >= PAST_ROOMS_MAX {
+                *known = Known::default();
             }
-            Arc::clone(rooms.entry(room).or_default())
+            Arc::clone(known.rooms.entry(room).or_default())
         };
         window.lock_owned().await
+    }
+
+    /// A window had so many times and has so many now.
+    fn count(&self, before: usize, now: usize) {
+        let mut known = self.known.lock();
+        known.times = (known.times + now).saturating_sub(before);
     }
 }
 
 impl Window {
-    fn answer(&self, at: Timestamp, head: Seq) -> Answer {
+    fn answer(&mut self, at: Timestamp, head: Seq) -> Answer {
+        let answer = self.look(at, head);
+        if let Answer::Newest(seq) = answer {
+            self.used_from = Some(self.used_from.map_or(seq, |used| used.min(seq)));
+        }
+        answer
+    }
+
+    fn look(&self, at: Timestamp, head: Seq) -> Answer {
         let page = PAST_PAGE as Seq;
         let Some(newest) = self.times.last() else {
             return Answer::Read(head.saturating_sub(page));
@@ -123,19 +156,92 @@ impl Window {
         }
     }
 
-    /// Takes in what follows `after`.
-    fn extend(&mut self, after: Seq, messages: &[Arc<Message>]) {
-        let times = messages.iter().map(|message| message.created_at);
+    /// Takes in the times of what follows `after`.
+    fn extend(&mut self, after: Seq, times: impl ExactSizeIterator<Item = Timestamp>) {
         let end = self.first + self.times.len() as Seq;
-        if after + 1 < self.first && after + messages.len() as Seq + 1 >= self.first {
+        if after + 1 < self.first && after + times.len() as Seq + 1 >= self.first {
             let older = (self.first - after - 1) as usize;
             self.times.splice(..0, times.take(older));
             self.first = after + 1;
         } else if after + 1 == end {
             self.times.extend(times);
+            self.forget_unused();
         } else {
-            self.times = times.collect();
-            self.first = after + 1;
+            *self = Window {
+                first: after + 1,
+                times: times.collect(),
+                ..Window::default()
+            };
         }
+    }
+
+    /// At the end of a turn, what lies before the answers given in it.
+    fn forget_unused(&mut self) {
+        let last = (self.first + self.times.len() as Seq).saturating_sub(1);
+        if self.times.is_empty() || last < self.turn_end {
+            return;
+        }
+        let used = self.used_from.take().unwrap_or(self.first);
+        let unused = used.clamp(self.first, last) - self.first;
+        self.times.drain(..unused as usize);
+        self.times.shrink_to(2 * self.times.len());
+        self.first += unused;
+        self.turn_end = last + PAST_TURN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log in which message `n` was written at `10 n`.
+    fn written(seq: Seq) -> Timestamp {
+        Timestamp::from_millis(10 * seq as i64)
+    }
+
+    /// Asks until the window knows; how many pages were read for it.
+    fn ask(window: &mut Window, at: Timestamp, head: Seq) -> (Answer, usize) {
+        for pages in 0..READS_MAX {
+            match window.answer(at, head) {
+                Answer::Read(after) => {
+                    let last = head.min(after + PAST_PAGE as Seq);
+                    let times: Vec<_> = (after + 1..=last).map(written).collect();
+                    window.extend(after, times.into_iter());
+                }
+                answer => return (answer, pages),
+            }
+        }
+        panic!("the window never knows");
+    }
+
+    #[test]
+    fn what_nobody_comes_back_to_is_forgotten_and_read_again_when_asked() {
+        let mut window = Window::default();
+        let mut most = 0;
+        for head in 5..100_000 {
+            let (answer, _) = ask(&mut window, written(head - 4), head);
+            assert_eq!(answer, Answer::Newest(head - 4));
+            most = most.max(window.times.capacity());
+        }
+        assert!(most <= 4 * PAST_TURN as usize, "{most} times");
+        let (answer, pages) = ask(&mut window, written(95_000), 99_999);
+        assert_eq!(answer, Answer::Newest(95_000));
+        assert!((40..=50).contains(&pages), "{pages} pages");
+    }
+
+    #[test]
+    fn a_crowd_that_comes_from_far_back_shares_what_was_read() {
+        let mut window = Window::default();
+        let mut reads = 0;
+        // Of each ten one was away for long, while the log goes on.
+        for head in 10_000..14_000 {
+            let at = if head % 10 == 0 { 9_000 } else { head - 1 };
+            let (answer, pages) = ask(&mut window, written(at), head);
+            assert_eq!(answer, Answer::Newest(at));
+            reads += pages;
+        }
+        assert!(reads <= 4_000 + 20, "{reads} pages: one as the log goes on");
+        let (answer, _) = ask(&mut window, written(1), 30_000);
+        assert_eq!(answer, Answer::TooFar);
     }
 }
