@@ -14,6 +14,7 @@ use syncchat_core::ports::limiter::{LimitKind, LimiterRates, Rate};
 
 use crate::limits::{
     BUCKET_KEY_BYTES_MAX, BUCKET_SHARDS, BUCKETS_EVICTED_AT_ONCE, BUCKETS_PER_SHARD_MAX,
+    BUCKETS_SWEPT_FROM,
 };
 use crate::metrics;
 
@@ -25,8 +26,13 @@ pub(crate) struct Buckets {
     shards: Vec<Mutex<Shard>>,
 }
 
-/// Kind and key → nanoseconds after the start at which the bucket is full again.
-type Shard = HashMap<(LimitKind, Box<str>), u64>;
+/// A part of the buckets.
+struct Shard {
+    /// Kind and key → nanoseconds after the start at which the bucket is full again.
+    buckets: HashMap<(LimitKind, Box<str>), u64>,
+    /// So many buckets there may be until full ones are looked for.
+    room: usize,
+}
 
 impl Buckets {
     /// Full buckets for everybody.
@@ -35,7 +41,9 @@ impl Buckets {
             rates,
             start: Instant::now(),
             hasher: RandomState::new(),
-            shards: (0..BUCKET_SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..BUCKET_SHARDS)
+                .map(|_| Mutex::new(Shard::new()))
+                .collect(),
         }
     }
 
@@ -64,15 +72,47 @@ impl Buckets {
         let at = (self.hasher.hash_one((kind, key)) as usize) % self.shards.len();
         let mut shard = self.shards[at].lock();
         let bucket = (kind, Box::from(key));
-        let full_at = shard.get(&bucket).copied().unwrap_or(0);
+        let full_at = shard.buckets.get(&bucket).copied().unwrap_or(0);
         let after = spend(rate, full_at, now)?;
         if take {
-            if shard.len() >= BUCKETS_PER_SHARD_MAX && !shard.contains_key(&bucket) {
-                make_room(&mut shard, now);
+            if shard.buckets.len() >= shard.room && !shard.buckets.contains_key(&bucket) {
+                shard.make_room(now);
             }
-            shard.insert(bucket, after);
+            shard.buckets.insert(bucket, after);
         }
         Ok(())
+    }
+}
+
+impl Shard {
+    fn new() -> Shard {
+        Shard {
+            buckets: HashMap::new(),
+            room: BUCKETS_SWEPT_FROM,
+        }
+    }
+
+    /// Forgets the buckets that are full, and if that is too little at the bound, those that will be
+    /// full first: theirs is the least to lose. The next look comes when there are twice as many as
+    /// are left, so that each bucket pays for a few, and who has gone is not remembered for long.
+    fn make_room(&mut self, now: u64) {
+        self.buckets.retain(|_, full_at| *full_at > now);
+        let left = self.buckets.len();
+        let excess = (left + BUCKETS_EVICTED_AT_ONCE).saturating_sub(BUCKETS_PER_SHARD_MAX);
+        if excess > 0 {
+            self.evict(excess);
+        }
+        self.room = (2 * self.buckets.len()).clamp(BUCKETS_SWEPT_FROM, BUCKETS_PER_SHARD_MAX);
+        self.buckets.shrink_to(self.room);
+    }
+
+    fn evict(&mut self, excess: usize) {
+        let mut moments: Vec<u64> = self.buckets.values().copied().collect();
+        let (_, &mut last, _) = moments.select_nth_unstable(excess - 1);
+        let before = self.buckets.len();
+        self.buckets.retain(|_, full_at| *full_at > last);
+        ::metrics::counter!(metrics::BUCKETS_EVICTED)
+            .increment((before - self.buckets.len()) as u64);
     }
 }
 
@@ -88,21 +128,6 @@ fn spend(rate: Rate, full_at: u64, now: u64) -> Result<u64, Duration> {
         return Err(Duration::from_nanos(away - capacity));
     }
     Ok(after)
-}
-
-/// Forgets the buckets that are full, and if that is too little, those that will be full first:
-/// theirs is the least to lose.
-fn make_room(shard: &mut Shard, now: u64) {
-    shard.retain(|_, full_at| *full_at > now);
-    let excess = (shard.len() + BUCKETS_EVICTED_AT_ONCE).saturating_sub(BUCKETS_PER_SHARD_MAX);
-    if excess == 0 {
-        return;
-    }
-    let mut moments: Vec<u64> = shard.values().copied().collect();
-    let (_, &mut last, _) = moments.select_nth_unstable(excess - 1);
-    let before = shard.len();
-    shard.retain(|_, full_at| *full_at > last);
-    ::metrics::counter!(metrics::BUCKETS_EVICTED).increment((before - shard.len()) as u64);
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -190,7 +215,7 @@ mod tests {
             assert_eq!(buckets.ask(KIND, &key, seconds(1.0), true), Ok(()));
         }
         for shard in &buckets.shards {
-            assert!(shard.lock().len() <= BUCKETS_PER_SHARD_MAX);
+            assert!(shard.lock().buckets.len() <= BUCKETS_PER_SHARD_MAX);
         }
         assert!(buckets.ask(KIND, "offender", seconds(1.0), true).is_err());
     }
@@ -199,13 +224,36 @@ mod tests {
     fn full_buckets_go_first() {
         let mut shard = Shard::new();
         for i in 0..BUCKETS_PER_SHARD_MAX {
-            shard.insert((KIND, i.to_string().into()), i as u64);
+            let bucket = (KIND, i.to_string().into());
+            shard.buckets.insert(bucket, i as u64);
         }
-        make_room(&mut shard, BUCKETS_EVICTED_AT_ONCE as u64 * 2);
+        shard.make_room(BUCKETS_EVICTED_AT_ONCE as u64 * 2);
         assert_eq!(
-            shard.len(),
+            shard.buckets.len(),
             BUCKETS_PER_SHARD_MAX - 2 * BUCKETS_EVICTED_AT_ONCE - 1
         );
+    }
+
+    #[test]
+    fn who_has_gone_is_not_remembered_for_long() {
+        let buckets = buckets(1.0, 1);
+        let sizes = |of: fn(&Shard) -> usize| -> usize {
+            let shards = buckets.shards.iter();
+            shards.map(|shard| of(&shard.lock())).sum()
+        };
+        // A crowd at once, then some hundred people a second, each of whom comes once.
+        for i in 0..100_000 {
+            let key = format!("of the crowd {i}");
+            assert_eq!(buckets.ask(KIND, &key, seconds(1.0), true), Ok(()));
+        }
+        assert_eq!(sizes(|shard| shard.buckets.len()), 100_000);
+        for i in 0..100_000 {
+            let at = seconds(3.0 + f64::from(i) / 100.0);
+            let key = format!("passing {i}");
+            assert_eq!(buckets.ask(KIND, &key, at, true), Ok(()));
+        }
+        assert!(sizes(|shard| shard.buckets.len()) <= BUCKET_SHARDS * BUCKETS_SWEPT_FROM);
+        assert!(sizes(|shard| shard.buckets.capacity()) <= BUCKET_SHARDS * 2 * BUCKETS_SWEPT_FROM);
     }
 
     #[test]

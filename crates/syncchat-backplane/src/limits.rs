@@ -8,6 +8,9 @@ pub const BUCKET_SHARDS: usize = 64;
 /// buckets that are full again (which changes nothing), then those nearest to full, counted in
 /// `syncchat_rate_limit_buckets_evicted_total`.
 pub const BUCKETS_PER_SHARD_MAX: usize = 4_096;
+/// Buckets of one shard from which on full ones are looked for, and then each time there are twice
+/// as many as were left.
+pub const BUCKETS_SWEPT_FROM: usize = 64;
 /// Buckets that are made room for when a shard is at its bound, so that a flood of new keys pays
 /// for a sweep once in so many.
 pub const BUCKETS_EVICTED_AT_ONCE: usize = BUCKETS_PER_SHARD_MAX / 8;
