@@ -23,6 +23,12 @@ cargo build --release --locked --bin syncchat
 cargo build --locked -p syncchat-loadtest
 
 cd tests
+# A quarter of an hour in which two processes are nearly idle: the other parts run meanwhile.
+churn=$(mktemp)
+node churn/memory.test.mjs >"$churn" 2>&1 &
+coming_and_going=$!
+trap 'kill $coming_and_going 2>/dev/null || true; rm -f "$churn"' EXIT
+
 say "end to end, with the official clients"
 npm run --silent e2e
 say "the page in a browser"
@@ -35,3 +41,7 @@ say "faults"
 npm run --silent faults
 say "a fleet of gateways over Redis, behind HAProxy"
 npm run --silent fleet
+
+say "memory while people come and go, which began with the end-to-end tests"
+wait $coming_and_going || { cat "$churn"; exit 1; }
+grep "KiB a minute" "$churn"

@@ -4,25 +4,10 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { load, scenario } from '../harness/load.mjs';
 import { startNode } from '../harness/node.mjs';
 import { HOST, freePort, start, stop, tempDir, until } from '../harness/process.mjs';
-
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const program = process.env.SYNCCHAT_LOADTEST_BIN ?? path.join(root, 'target/debug/syncchat-loadtest');
-const scenario = (name) => path.join(root, `loadtest/scenarios/${name}.toml`);
-
-/** Runs the harness; its exit code, what it said, and its result if it made one. */
-async function load(dir, ...args) {
-  const json = path.join(dir, 'result.json');
-  const html = path.join(dir, 'report.html');
-  await Promise.all([json, html].map((file) => writeFile(file, '')));
-  const child = start(program, ['run', ...args, '--quiet', '--json', json, '--html', html]);
-  const { code } = await child.exited;
-  const [result, report] = await Promise.all([json, html].map((file) => readFile(file, 'utf8')));
-  return { code, output: child.output, report, result: result ? JSON.parse(result) : null };
-}
 
 /** HAProxy with a certificate that vouches for itself, in front of a node. */
 async function startTls(dir, port) {
