@@ -1029,8 +1029,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1038,8 +1038,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1243,8 +1243,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1252,8 +1252,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1449,8 +1449,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1458,8 +1458,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1664,8 +1664,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1673,8 +1673,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1796,8 +1796,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1805,8 +1805,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2546,8 +2546,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2555,8 +2555,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2813,8 +2813,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description it contradicts what is stored: fields names where */
-            409: {
+            /** @description the body did not arrive whole within 30 s */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2822,8 +2822,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description the body did not arrive whole within 30 s */
-            408: {
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
