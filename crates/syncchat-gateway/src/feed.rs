@@ -1,9 +1,11 @@
 //! What the fleet says, given to whom it concerns on this node.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use syncchat_core::model::{ConversationId, PresenceStatus, Timestamp, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
@@ -26,9 +28,9 @@ pub(crate) struct Feed {
     hub: Arc<Hub>,
     additions: Arc<Additions>,
     /// When the newest was said that a person here was told of another's presence.
-    presence: Mutex<HashMap<(UserId, UserId), Timestamp>>,
+    presence: Mutex<HashMap<(UserId, UserId), Timestamp, RandomState>>,
     /// What was said last of people's presence: it is said to each of their contacts.
-    said: Mutex<HashMap<UserId, Said>>,
+    said: Mutex<HashMap<UserId, Said, RandomState>>,
     gateway: Weak<Gateway>,
 }
 
@@ -84,15 +86,16 @@ impl Feed {
     /// [`PRESENCE_TIMES_MAX`] all is forgotten, and believed.
     fn is_news(&self, watcher: UserId, user: UserId, at: Timestamp) -> bool {
         let mut told = self.presence.lock();
-        let known = told.get(&(watcher, user)).copied();
-        if told.len() >= PRESENCE_TIMES_MAX && known.is_none() {
+        if told.len() >= PRESENCE_TIMES_MAX && !told.contains_key(&(watcher, user)) {
             told.clear();
         }
-        let news = known.is_none_or(|known| at > known);
-        if news {
-            told.insert((watcher, user), at);
+        match told.entry((watcher, user)) {
+            Entry::Occupied(known) if at <= *known.get() => false,
+            entry => {
+                entry.insert_entry(at);
+                true
+            }
         }
-        news
     }
 
     /// The event that says so, encoded once for all who are told.

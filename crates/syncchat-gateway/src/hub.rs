@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use syncchat_core::model::{Conversation, Seq, UserId};
 use syncchat_core::ports::fleet::{Fleet, Topic};
@@ -53,7 +54,7 @@ pub(crate) struct Joined {
 
 /// People on this node. Bounded by the engine's sessions.
 pub(crate) struct Hub {
-    people: DashMap<UserId, Devices>,
+    people: DashMap<UserId, Devices, RandomState>,
     fleet: Arc<dyn Fleet>,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct Arriving {
 impl Hub {
     pub(crate) fn new(fleet: Arc<dyn Fleet>) -> Hub {
         Hub {
-            people: DashMap::new(),
+            people: DashMap::default(),
             fleet,
         }
     }

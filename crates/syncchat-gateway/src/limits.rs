@@ -108,8 +108,9 @@ pub(crate) const PRESENCE_FEW: usize = 8;
 pub(crate) const PRESENCE_LOOKS_MAX: usize = 1_000;
 /// People of whom the fleet is told at once.
 pub(crate) const PRESENCE_ASKED_AT_ONCE: usize = 64;
-/// People whose contacts are read at once.
-pub(crate) const PRESENCE_BATCH_MAX: usize = 100;
+/// People who are noted, and whose contacts are read, at once: the more, the more rooms they share. Some
+/// 6 MiB of contacts at most.
+pub(crate) const PRESENCE_BATCH_MAX: usize = 1_000;
 /// People of whom others are still to be told. Beyond it nobody more is looked at; and if so many more
 /// wait for that, those of a round are not told to others, only noted.
 pub(crate) const PRESENCE_WAITING_MAX: usize = 4_000;

@@ -1,5 +1,8 @@
 //! Conversations: making them, and finding a person's.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, SeqSpans, UserId};
 use syncchat_core::ports::store::{ConversationCursor, CreatedConversation, NewConversation};
@@ -8,7 +11,7 @@ use super::errors::damaged;
 use super::rows::{
     CONVERSATION_COLUMNS, conversation, int, load_conversation, spans_to_text, with_participants,
 };
-use crate::limits::CONTACTS_SCAN_MAX;
+use crate::limits::{CONTACTS_CONVERSATIONS_MAX, CONTACTS_SCAN_MAX};
 use crate::pair_key;
 
 pub(super) fn by_ids(
@@ -113,28 +116,86 @@ pub(super) fn of_user(
         .collect()
 }
 
+/// Each room is read once for all of these who are in it: a crowd that comes at once shares its rooms.
 pub(super) fn contacts(
     connection: &Connection,
+    users: &[UserId],
+    limit: usize,
+) -> rusqlite::Result<Vec<Vec<UserId>>> {
+    let mut rooms = Rooms {
+        // One more than wanted: the person is among them.
+        people_max: limit + 1,
+        known: HashMap::new(),
+        kept: 0,
+    };
+    users
+        .iter()
+        .map(|user| contacts_of(connection, &mut rooms, *user, limit))
+        .collect()
+}
+
+fn contacts_of(
+    connection: &Connection,
+    rooms: &mut Rooms,
     user: UserId,
     limit: usize,
 ) -> rusqlite::Result<Vec<UserId>> {
-    connection
-        .prepare_cached(
-            "SELECT DISTINCT user FROM (
-                 SELECT theirs.user FROM members mine
-                 JOIN members theirs ON theirs.conversation = mine.conversation
-                 WHERE mine.user = ?1 AND mine.open = 1
-                     AND theirs.open = 1 AND theirs.user <> ?1
-                 LIMIT ?3)
-             LIMIT ?2",
-        )?
-        .query_map(
-            params![
-                user.bytes(),
-                int(limit as u64),
-                int(CONTACTS_SCAN_MAX as u64)
-            ],
-            |row| row.get(0).map(UserId::from_bytes),
-        )?
-        .collect()
+    let mut find = connection
+        .prepare_cached("SELECT conversation FROM members WHERE user = ?1 AND open = 1 LIMIT ?2")?;
+    let looked_at_max = int(CONTACTS_CONVERSATIONS_MAX as u64);
+    let mut found = find.query(params![user.bytes(), looked_at_max])?;
+    let mut contacts: Vec<UserId> = Vec::new();
+    let mut looked_at = 0;
+    while let Some(row) = found.next()? {
+        let people = rooms.people(connection, ConversationId::from_bytes(row.get(0)?))?;
+        looked_at += people.len();
+        contacts.extend(people.iter().filter(|other| **other != user));
+        if contacts.len() >= limit {
+            contacts.sort_unstable();
+            contacts.dedup();
+        }
+        if contacts.len() >= limit || looked_at >= CONTACTS_SCAN_MAX {
+            break;
+        }
+    }
+    contacts.sort_unstable();
+    contacts.dedup();
+    contacts.truncate(limit);
+    Ok(contacts)
+}
+
+/// Who is in a room, as far as it matters, once for all who ask.
+struct Rooms {
+    people_max: usize,
+    known: HashMap<ConversationId, Vec<UserId>>,
+    /// People in all of them, [`CONTACTS_SCAN_MAX`] and a room more at most.
+    kept: usize,
+}
+
+impl Rooms {
+    fn people(
+        &mut self,
+        connection: &Connection,
+        room: ConversationId,
+    ) -> rusqlite::Result<&[UserId]> {
+        if self.kept > CONTACTS_SCAN_MAX {
+            self.known.clear();
+            self.kept = 0;
+        }
+        match self.known.entry(room) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let people = connection
+                    .prepare_cached(
+                        "SELECT user FROM members WHERE conversation = ?1 AND open = 1 LIMIT ?2",
+                    )?
+                    .query_map(params![room.bytes(), int(self.people_max as u64)], |row| {
+                        row.get(0).map(UserId::from_bytes)
+                    })?
+                    .collect::<rusqlite::Result<Vec<_>>>()?;
+                self.kept += people.len();
+                Ok(unknown.insert(people))
+            }
+        }
+    }
 }

@@ -268,8 +268,7 @@ impl ConversationStore for SqliteStore {
     async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>> {
         let users = users.to_vec();
         self.read("contacts", move |c| {
-            let of = |user: &UserId| conversations::contacts(c, *user, limit);
-            users.iter().map(of).collect()
+            conversations::contacts(c, &users, limit)
         })
         .await
     }

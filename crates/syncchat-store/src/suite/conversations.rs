@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use syncchat_core::model::{ConversationId, ConversationKind, UserId};
+use syncchat_core::model::{ConversationId, ConversationKind, SystemEvent, UserId};
 use syncchat_core::ports::store::{ConversationCursor, CreatedConversation};
 
 use super::{World, new_conversation, people};
@@ -138,4 +138,49 @@ pub async fn contacts_share_a_conversation(world: World) {
     assert_eq!(found[..2], each);
     assert_eq!(found[2], BTreeSet::from([ben, cleo, dora]));
     assert!(world.store.contacts(&[], 10).await.unwrap().is_empty());
+}
+
+/// What is read once for many gives each what it gives one alone.
+pub async fn contacts_of_many_who_share_rooms(world: World) {
+    let everybody: [UserId; 12] = people();
+    let [gone, back, ..] = everybody;
+    for shift in 0..6 {
+        let members: Vec<UserId> = (0..5).map(|n| everybody[(shift + n * n) % 12]).collect();
+        world.group(&members).await;
+    }
+    let id = world.group(&everybody[..4]).await;
+    for event in [
+        SystemEvent::Left { user: gone },
+        SystemEvent::Left { user: back },
+        SystemEvent::Added {
+            by: everybody[2],
+            user: back,
+        },
+    ] {
+        world.change(id, everybody[2], event).await;
+    }
+    let all = world.store.contacts(&everybody, 20).await.unwrap();
+    let set = |list: &Vec<UserId>| -> BTreeSet<UserId> { list.iter().copied().collect() };
+    for (user, found) in everybody.iter().zip(&all) {
+        assert_eq!(set(found).len(), found.len(), "each once");
+        let places = world.places(*user).await;
+        let rooms: Vec<ConversationId> = places.iter().map(|place| place.conversation).collect();
+        let mut expected: BTreeSet<UserId> = world
+            .store
+            .conversations(&rooms)
+            .await
+            .unwrap()
+            .into_iter()
+            .flat_map(|conversation| conversation.participants)
+            .collect();
+        expected.remove(user);
+        assert_eq!(set(found), expected);
+        let alone = world.store.contacts(&[*user], 20).await.unwrap();
+        assert_eq!(set(&alone[0]), expected);
+    }
+    let few = world.store.contacts(&everybody, 3).await.unwrap();
+    for (all, few) in all.iter().zip(&few) {
+        assert_eq!(few.len(), all.len().min(3));
+        assert!(set(few).is_subset(&set(all)));
+    }
 }

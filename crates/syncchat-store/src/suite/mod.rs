@@ -40,6 +40,7 @@ macro_rules! behaviour_suite {
             conversations::groups_are_many,
             conversations::lists_are_paged_newest_first,
             conversations::contacts_share_a_conversation,
+            conversations::contacts_of_many_who_share_rooms,
             files::a_file_is_kept_as_it_was,
             files::claims_are_the_owners,
             files::a_look_holds_only_if_nothing_came_between,
