@@ -73,9 +73,18 @@ pub(crate) const MONGO_ORPHAN_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) const MONGO_UNION_MAX: usize = 64;
 /// Round trips in flight for one call.
 pub(crate) const MONGO_UNIONS_IN_FLIGHT_MAX: usize = 8;
-/// Questions for contacts in flight for one call.
-pub(crate) const MONGO_CONTACTS_IN_FLIGHT_MAX: usize = 8;
-/// Conversations looked at to find contacts. People in others only are not found.
+/// Own or deleted messages after a cursor, on average of the conversations asked for, that are brought here
+/// to be counted. Of more the server counts each conversation by itself, which costs more.
+pub(crate) const MONGO_UNREAD_FOUND_MAX: usize = 50;
+/// Members who got a message, on average of the conversations asked for, who are brought here to find the
+/// furthest. Of more the server finds those of each conversation by itself, which costs more.
+pub(crate) const MONGO_AUDIENCE_FOUND_MAX: usize = 50;
+/// Places of all those whose contacts are asked for at once, and people looked at there; some 5 MiB. Who is
+/// beyond it is not found.
+pub(crate) const MONGO_CONTACTS_PLACES_MAX: usize = 200_000;
+pub(crate) const MONGO_CONTACTS_PEOPLE_MAX: usize = 500_000;
+/// Conversations looked at to find a person's contacts, or read at once for those of many. People in others
+/// only are not found.
 pub(crate) const CONTACTS_CONVERSATIONS_MAX: usize = 1_000;
 /// One step of a migration, such as building an index over all messages.
 pub(crate) const MIGRATION_STEP_TIMEOUT: Duration = Duration::from_secs(6 * 3_600);

@@ -89,12 +89,27 @@ pub struct Membership {
     pub spans: SeqSpans,
     /// Read up to here; never falls.
     pub read_seq: Seq,
+    /// The `ordinal` of message `read_seq`.
+    pub read_ordinal: u64,
     /// Delivered up to here; never falls, never below `read_seq`.
     pub delivered_seq: Seq,
     /// The conversation's newest `seq` when this was read.
     pub last_seq: Seq,
+    /// The `ordinal` of that message.
+    pub last_ordinal: u64,
     /// When that message was written; when the conversation was made, if there is none.
     pub updated_at: Timestamp,
+}
+
+impl Membership {
+    /// Messages between the read cursor and the end that are no system messages: so many are unread, but
+    /// for one's own and deleted ones. 0 for who is no member.
+    pub fn unread_at_most(&self) -> u64 {
+        match self.spans.is_open() {
+            true => self.last_ordinal.saturating_sub(self.read_ordinal),
+            false => 0,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ pub struct Cursors {
 pub struct Audience {
     /// As [`ConversationStore::readers`].
     pub readers: Vec<Cursors>,
-    /// As [`ConversationStore::furthest_delivered`].
+    /// As [`ConversationStore::furthest_delivered`], of those who got that message.
     pub delivered: Vec<Cursors>,
 }
 
@@ -376,11 +376,11 @@ pub trait ConversationStore: Send + Sync + 'static {
     /// Of at most `limit` conversations and `limit` messages. Cost: that of the answer.
     async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>>;
 
-    /// Unread messages at the member's read cursor, in the order asked; 0 for who is no member.
-    /// Own, deleted and system messages do not count. Cost: independent of the log's length
-    /// (`last_ordinal` less the ordinal at the cursor, less own and deleted ones counted by index,
-    /// at most [`crate::limits::UNREAD_SCAN_MAX`] of them).
-    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>>;
+    /// Unread messages in these places of one person, each conversation once, in the order asked: between
+    /// the place's `read_seq` and `last_seq`, whatever has come since. Own, deleted and system messages do
+    /// not count. Cost: independent of the log's length ([`Membership::unread_at_most`], less own and deleted
+    /// ones counted by index, at most [`crate::limits::UNREAD_SCAN_MAX`] of each).
+    async fn unread(&self, places: &[Membership]) -> StoreResult<Vec<u64>>;
 
     /// Raises cursors; they never fall. For each, in order: the cursors after it and whether it
     /// rose, or `None` for who is no member. The same member may occur twice.
@@ -401,7 +401,7 @@ pub trait ConversationStore: Send + Sync + 'static {
     async fn furthest_delivered(&self, conversation: ConversationId) -> StoreResult<Vec<Cursors>>;
 
     /// [`Self::readers`] (at most `limit`) and [`Self::furthest_delivered`] of many conversations,
-    /// in the order asked. A driver does it in one round trip, or a bounded few.
+    /// in the order asked; who has not come to `seq` may be missing. A driver does it in one round trip, or a bounded few.
     async fn audiences(
         &self,
         of: &[(ConversationId, Seq)],

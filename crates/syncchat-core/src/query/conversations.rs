@@ -11,7 +11,7 @@ use crate::deadline::read;
 use crate::error::{Error, Result};
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
 use crate::model::{
-    Conversation, ConversationId, ConversationView, Membership, MessageView, Seq, UserId,
+    Conversation, ConversationId, ConversationView, Membership, MessageView, UserId,
 };
 use crate::pipeline::heads::not_in_it;
 use crate::ports::store::{ConversationCursor, LogRange};
@@ -76,7 +76,7 @@ impl Query {
         let mut places = read(self.store.memberships(user, &ids)).await?;
         places.retain(|place| place.spans.is_open());
         let (unread, mut newest) =
-            tokio::try_join!(self.unread(user, &places), self.newest(&conversations))?;
+            tokio::try_join!(self.unread(&places), self.newest(&conversations))?;
         let mut places: HashMap<ConversationId, Membership> = places
             .into_iter()
             .map(|place| (place.conversation, place))
@@ -96,7 +96,7 @@ impl Query {
             .collect())
     }
 
-    /// The newest message of each. A member may always see it: it is not older than the message
+    /// The newest message of each, as it was when the conversation was read. A member may always see it: it is not older than the message
     /// that made them one.
     async fn newest(
         &self,
@@ -105,7 +105,10 @@ impl Query {
         let ranges: Vec<(ConversationId, LogRange)> = conversations
             .iter()
             .filter(|conversation| conversation.last_seq > 0)
-            .map(|conversation| (conversation.id, LogRange::Before(Seq::MAX)))
+            .map(|conversation| {
+                let end = LogRange::Before(conversation.last_seq + 1);
+                (conversation.id, end)
+            })
             .collect();
         if ranges.is_empty() {
             return Ok(HashMap::new());

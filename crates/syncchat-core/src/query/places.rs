@@ -74,23 +74,18 @@ impl Query {
             .ok_or_else(not_in_it)
     }
 
-    /// Unread messages in each of these places, by conversation. What is read to the end is not
-    /// asked for.
+    /// Unread messages in each of these places of one person, by conversation. Where all of them are read
+    /// to the end, nothing is asked.
     pub(super) async fn unread(
         &self,
-        user: UserId,
         places: &[Membership],
     ) -> Result<HashMap<ConversationId, u64>> {
-        let ids: Vec<ConversationId> = places
-            .iter()
-            .filter(|place| place.read_seq < place.last_seq)
-            .map(|place| place.conversation)
-            .collect();
-        if ids.is_empty() {
+        if places.iter().all(|place| place.unread_at_most() == 0) {
             return Ok(HashMap::new());
         }
-        let counts = read(self.store.unread(user, &ids)).await?;
-        Ok(ids.into_iter().zip(counts).collect())
+        let counts = read(self.store.unread(places)).await?;
+        let ids = places.iter().map(|place| place.conversation);
+        Ok(ids.zip(counts).collect())
     }
 
     /// Unread messages in one conversation.
@@ -99,8 +94,9 @@ impl Query {
         user: UserId,
         conversation: ConversationId,
     ) -> Result<u64> {
-        let counts = read(self.store.unread(user, &[conversation])).await?;
-        Ok(counts.first().copied().unwrap_or(0))
+        let places = read(self.store.memberships(user, &[conversation])).await?;
+        let unread = self.unread(&places).await?;
+        Ok(unread.get(&conversation).copied().unwrap_or(0))
     }
 
     /// What follows each of these places, at most `limit` messages a conversation.

@@ -35,7 +35,7 @@ impl Query {
         let places = self.synced_places(user, &request).await?;
         let shares = shares(&places, &request.cursors);
         let (unread, views) =
-            tokio::try_join!(self.unread(user, &places), self.missed_messages(&shares))?;
+            tokio::try_join!(self.unread(&places), self.missed_messages(&shares))?;
         Ok(shares
             .iter()
             .zip(views)

@@ -278,8 +278,10 @@ impl Log {
             user,
             spans: place.spans.clone(),
             read_seq: place.read_seq,
+            read_ordinal: self.ordinal_at(place.read_seq),
             delivered_seq: place.delivered_seq,
             last_seq: self.conversation.last_seq,
+            last_ordinal: self.conversation.last_ordinal,
             updated_at: self.conversation.updated_at,
         })
     }
@@ -303,13 +305,20 @@ impl Log {
         }
     }
 
-    pub(super) fn unread(&self, user: UserId) -> u64 {
-        let Some(place) = self.places.get(&user).filter(|place| place.spans.is_open()) else {
+    fn ordinal_at(&self, seq: Seq) -> u64 {
+        let index = usize::try_from(seq).ok().and_then(|seq| seq.checked_sub(1));
+        let message = index.and_then(|index| self.messages.get(index));
+        message.map_or(0, |message| message.ordinal)
+    }
+
+    pub(super) fn unread(&self, place: &Membership) -> u64 {
+        if !place.spans.is_open() {
             return 0;
-        };
+        }
         let counts = |m: &&Message| {
             m.seq > place.read_seq
-                && m.sender != user
+                && m.seq <= place.last_seq
+                && m.sender != place.user
                 && !m.deleted
                 && m.kind != MessageKind::System
         };

@@ -340,11 +340,12 @@ impl ConversationStore for MemoryStore {
         Ok(ids.iter().filter_map(place).collect())
     }
 
-    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>> {
+    async fn unread(&self, places: &[Membership]) -> StoreResult<Vec<u64>> {
         self.reading().await?;
         let state = self.state.lock();
-        let unread = |id| state.logs.get(id).map_or(0, |log| log.unread(user));
-        Ok(ids.iter().map(unread).collect())
+        let log = |place: &Membership| state.logs.get(&place.conversation);
+        let unread = |place| log(place).map_or(0, |log| log.unread(place));
+        Ok(places.iter().map(unread).collect())
     }
 
     async fn advance_cursors(

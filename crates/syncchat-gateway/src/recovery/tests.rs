@@ -43,8 +43,10 @@ impl Room {
             user: ME,
             spans: self.spans.clone(),
             read_seq: 0,
+            read_ordinal: 0,
             delivered_seq: 0,
             last_seq,
+            last_ordinal: last_seq,
             updated_at: self.log.last().map_or(self.made, |(at, _)| *at),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
+use mongodb::Cursor;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, doc};
 use serde::Deserialize;
@@ -17,7 +18,9 @@ use super::documents::{
 use super::errors::store_error;
 use super::transaction::{self, Failure};
 use super::{MongoStore, query};
-use crate::limits::{CALL_TIMEOUT, CONTACTS_CONVERSATIONS_MAX, CONTACTS_SCAN_MAX};
+use crate::limits::{
+    CALL_TIMEOUT, CONTACTS_CONVERSATIONS_MAX, MONGO_CONTACTS_PEOPLE_MAX, MONGO_CONTACTS_PLACES_MAX,
+};
 use crate::pair_key;
 
 pub(super) async fn by_ids(
@@ -174,42 +177,106 @@ pub(super) async fn of_user(
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
-/// Takes one conversation after the other and stops when it has enough.
+/// Two questions for many people: where they are, and who is there, each room once for all of them, and none
+/// that only those are in who have enough.
 pub(super) async fn contacts(
     store: &MongoStore,
-    user: UserId,
+    users: &[UserId],
     limit: usize,
-) -> StoreResult<Vec<UserId>> {
-    #[derive(Deserialize)]
-    struct People {
-        #[serde(default)]
-        participants: Vec<Bson>,
-    }
-    let mut people = BTreeSet::new();
+) -> StoreResult<Vec<Vec<UserId>>> {
+    let rooms = rooms_of(store, users).await?;
+    let mut contacts: HashMap<UserId, BTreeSet<UserId>> = HashMap::new();
+    let ids: Vec<ObjectId> = rooms.keys().copied().collect();
     let mut looked_at = 0;
-    let mut cursor = store
-        .conversations
-        .clone_with_type::<People>()
-        .find(doc! { "participants": user.oid() })
-        // One more than wanted: the person is among them.
-        .projection(doc! { "participants": { "$slice": int(limit as u64 + 1) }, "_id": 0 })
-        .limit(CONTACTS_CONVERSATIONS_MAX as i64)
+    for ids in ids.chunks(CONTACTS_CONVERSATIONS_MAX) {
+        let wants = |user: &UserId| contacts.get(user).is_none_or(|found| found.len() <= limit);
+        let wanted = |id: &&ObjectId| rooms.get(id).is_some_and(|users| users.iter().any(wants));
+        let ids: Vec<&ObjectId> = ids.iter().filter(wanted).collect();
+        let mut found = people_in(store, &ids, limit).await?;
+        while let Some(room) = found
+            .try_next()
+            .await
+            .map_err(|error| store_error(&error))?
+        {
+            looked_at += room.participants.len();
+            for user in rooms.get(&room.id).into_iter().flatten() {
+                let contacts = contacts.entry(*user).or_default();
+                // The person is among them.
+                if contacts.len() <= limit {
+                    contacts.extend(room.people());
+                }
+            }
+        }
+        if looked_at >= MONGO_CONTACTS_PEOPLE_MAX {
+            break;
+        }
+    }
+    let of = |user: &UserId| {
+        let found = contacts.get(user).into_iter().flatten().copied();
+        found.filter(|other| other != user).take(limit).collect()
+    };
+    Ok(users.iter().map(of).collect())
+}
+
+/// Where these people are, each room with those of them who are in it.
+async fn rooms_of(
+    store: &MongoStore,
+    users: &[UserId],
+) -> StoreResult<HashMap<ObjectId, Vec<UserId>>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Place {
+        user_id: ObjectId,
+        conversation_id: ObjectId,
+    }
+    let mut rooms: HashMap<ObjectId, Vec<UserId>> = HashMap::new();
+    let mut places = store
+        .members
+        .clone_with_type::<Place>()
+        .find(doc! { "userId": { "$in": oids(users) }, "open": true })
+        .projection(doc! { "_id": 0, "userId": 1, "conversationId": 1 })
+        .limit(MONGO_CONTACTS_PLACES_MAX as i64)
         .max_time(CALL_TIMEOUT)
         .await
         .map_err(|error| store_error(&error))?;
-    while people.len() < limit && looked_at < CONTACTS_SCAN_MAX {
-        let next = cursor.try_next().await;
-        let Some(next) = next.map_err(|error| store_error(&error))? else {
-            break;
-        };
-        looked_at += next.participants.len();
-        people.extend(
-            next.participants
-                .iter()
-                .filter_map(Bson::as_object_id)
-                .map(|id| UserId::from_bytes(id.bytes()))
-                .filter(|other| *other != user),
-        );
+    while let Some(place) = places
+        .try_next()
+        .await
+        .map_err(|error| store_error(&error))?
+    {
+        let user = UserId::from_bytes(place.user_id.bytes());
+        rooms.entry(place.conversation_id).or_default().push(user);
     }
-    Ok(people.into_iter().take(limit).collect())
+    Ok(rooms)
+}
+
+#[derive(Deserialize)]
+struct Room {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    #[serde(default)]
+    participants: Vec<Bson>,
+}
+
+impl Room {
+    fn people(&self) -> impl Iterator<Item = UserId> {
+        let ids = self.participants.iter().filter_map(Bson::as_object_id);
+        ids.map(|id| UserId::from_bytes(id.bytes()))
+    }
+}
+
+/// Who is in these rooms: of each up to `limit`, and one more, for the person who asks is among them.
+async fn people_in(
+    store: &MongoStore,
+    ids: &[&ObjectId],
+    limit: usize,
+) -> StoreResult<Cursor<Room>> {
+    store
+        .conversations
+        .clone_with_type::<Room>()
+        .find(doc! { "_id": { "$in": ids } })
+        .projection(doc! { "participants": { "$slice": int(limit as u64 + 1) } })
+        .max_time(CALL_TIMEOUT)
+        .await
+        .map_err(|error| store_error(&error))
 }

@@ -45,6 +45,24 @@ impl Index {
     }
 }
 
+// The keys of those that questions name.
+
+pub(super) fn members_by_delivered() -> Document {
+    doc! { "conversationId": 1, "deliveredSeq": -1 }
+}
+
+pub(super) fn messages_by_seq() -> Document {
+    doc! { "conversationId": 1, "seq": 1 }
+}
+
+pub(super) fn messages_by_sender() -> Document {
+    doc! { "conversationId": 1, "sender": 1, "type": 1, "seq": 1 }
+}
+
+pub(super) fn messages_deleted() -> Document {
+    doc! { "conversationId": 1, "deleted": 1, "seq": 1, "sender": 1, "type": 1 }
+}
+
 /// Those that an older database cannot violate, and that its takeover needs.
 pub(super) fn before_takeover() -> Vec<Index> {
     let has = |field: &str| doc! { field: { "$exists": true } };
@@ -87,7 +105,7 @@ pub(super) fn before_takeover() -> Vec<Index> {
         index(
             "members",
             "conversationId_deliveredSeq",
-            doc! { "conversationId": 1, "deliveredSeq": -1 },
+            members_by_delivered(),
         ),
         index("refreshTokens", "expiresAt", doc! { "expiresAt": 1 }),
         index("refreshFamilies", "expiresAt", doc! { "expiresAt": 1 }),
@@ -108,12 +126,7 @@ pub(super) fn after_takeover() -> Vec<Index> {
             .unique()
             .only(doc! { "email": { "$gt": "" } }),
         // The log.
-        index(
-            "messages",
-            "conversationId_seq",
-            doc! { "conversationId": 1, "seq": 1 },
-        )
-        .unique(),
+        index("messages", "conversationId_seq", messages_by_seq()).unique(),
         // A message is written once, however often it is sent.
         index(
             "messages",
@@ -126,14 +139,10 @@ pub(super) fn after_takeover() -> Vec<Index> {
         index(
             "messages",
             "conversationId_sender_type_seq",
-            doc! { "conversationId": 1, "sender": 1, "type": 1, "seq": 1 },
+            messages_by_sender(),
         ),
-        index(
-            "messages",
-            "conversationId_deleted_seq",
-            doc! { "conversationId": 1, "deleted": 1, "seq": 1, "sender": 1, "type": 1 },
-        )
-        .only(doc! { "deleted": true }),
+        index("messages", "conversationId_deleted_seq", messages_deleted())
+            .only(doc! { "deleted": true }),
         // Who was added lately. Few messages are in it.
         index("messages", "type__id", doc! { "type": 1, "_id": 1 }).only(doc! { "type": "system" }),
     ]

@@ -1,5 +1,6 @@
 //! Members: what they may see, how far they have come, and what that leaves unread.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use mongodb::bson::oid::ObjectId;
@@ -13,8 +14,11 @@ use syncchat_core::model::{
 };
 use syncchat_core::ports::store::{Addition, Audience, CursorAdvance, Cursors, StoreResult};
 
-use super::documents::{HeadRecord, Id, MemberRecord, MessageRecord, count, int, oids, timestamp};
-use super::{MongoStore, conversations, query, union, updates};
+use super::documents::{
+    CursorRecord, HeadRecord, Id, MemberRecord, MessageRecord, count, int, timestamp,
+};
+use super::{MongoStore, conversations, indexes, query, union, updates};
+use crate::limits::{MONGO_AUDIENCE_FOUND_MAX, MONGO_UNREAD_FOUND_MAX};
 
 // === Memberships ===
 
@@ -28,7 +32,7 @@ pub(super) async fn of_users(
     let heads: Vec<HeadRecord> = query::fields(
         &store.conversations.clone_with_type(),
         doc! { "participants": { "$in": &ids }, "lastSeq": { "$exists": true } },
-        doc! { "lastSeq": 1, "updatedAt": 1 },
+        doc! { "lastSeq": 1, "lastOrdinal": 1, "updatedAt": 1 },
     )
     .await?;
     let rooms: Vec<ObjectId> = heads.iter().map(|head| head.id).collect();
@@ -76,8 +80,10 @@ fn with_heads(heads: Vec<HeadRecord>, rows: Vec<MemberRecord>) -> Vec<Membership
             user: UserId::from_bytes(row.user_id.bytes()),
             spans: row.seq_spans(),
             read_seq: count(row.read_seq),
+            read_ordinal: count(row.read_ordinal),
             delivered_seq: count(row.delivered_seq),
             last_seq: count(head.last_seq),
+            last_ordinal: count(head.last_ordinal),
             updated_at: timestamp(head.updated_at),
         })
     };
@@ -147,76 +153,98 @@ pub(super) async fn additions_since(
 
 // === Unread ===
 
+/// Where a message that does not count was found.
 #[derive(Deserialize)]
-struct Count {
-    n: i64,
+#[serde(rename_all = "camelCase")]
+struct Found {
+    conversation_id: ObjectId,
 }
 
-/// What came after the cursor, less the own and the deleted ones, both counted in an index and
-/// only up to the head that was read.
-pub(super) async fn unread(
-    store: &MongoStore,
-    user: UserId,
-    ids: &[ConversationId],
-) -> StoreResult<Vec<u64>> {
-    let object_ids = oids(ids);
-    let (rows, heads) = futures_util::try_join!(
-        of_ids(store, user, &object_ids),
-        conversations::head_records(store, ids)
+/// What came after the cursor, less the own and the deleted ones, each found in an index.
+pub(super) async fn unread(store: &MongoStore, places: &[Membership]) -> StoreResult<Vec<u64>> {
+    let behind: Vec<&Membership> = places
+        .iter()
+        .filter(|place| place.unread_at_most() > 0)
+        .collect();
+    let own = behind.iter().map(|place| own_after(place)).collect();
+    let deleted = behind.iter().map(|place| deleted_after(place)).collect();
+    let (own, deleted) = futures_util::try_join!(
+        counts(store, own, indexes::messages_by_sender()),
+        counts(store, deleted, indexes::messages_deleted()),
     )?;
-    let heads: HashMap<ObjectId, HeadRecord> =
-        heads.into_iter().map(|head| (head.id, head)).collect();
-    let mut unread: HashMap<ObjectId, u64> = HashMap::new();
-    let mut counted = Vec::new();
-    let mut pipelines = Vec::new();
-    for row in rows.iter().filter(|row| row.open) {
-        let Some(head) = heads.get(&row.conversation_id) else {
-            continue;
-        };
-        let after = count(head.last_ordinal - row.read_ordinal);
-        if after > 0 {
-            unread.insert(row.conversation_id, after);
-            counted.push(row.conversation_id);
-            pipelines.extend(not_unread(user, row, head));
-        }
-    }
-    let counts: Vec<Vec<Count>> = union::run(&store.messages.clone_with_type(), pipelines).await?;
-    for (conversation, counts) in counted.iter().zip(counts.chunks(2)) {
-        let less: i64 = counts.iter().flatten().map(|count| count.n).sum();
-        if let Some(unread) = unread.get_mut(conversation) {
-            *unread = unread.saturating_sub(count(less));
-        }
-    }
-    let of = |id: &ConversationId| unread.get(&id.oid()).copied().unwrap_or(0);
-    Ok(ids.iter().map(of).collect())
+    let unread = |place: &Membership| {
+        let id = place.conversation.oid();
+        let less = [&own, &deleted].map(|found| found.get(&id).copied().unwrap_or(0));
+        place.unread_at_most().saturating_sub(less[0] + less[1])
+    };
+    Ok(places.iter().map(unread).collect())
 }
 
-/// Counts the own messages after the cursor, and the deleted ones of others.
-fn not_unread(user: UserId, row: &MemberRecord, head: &HeadRecord) -> [Vec<Document>; 2] {
-    let kinds: Vec<&str> = [MessageKind::Text, MessageKind::Image, MessageKind::File]
-        .map(MessageKind::as_str)
-        .into();
-    let places = doc! { "$gt": row.read_seq, "$lte": head.last_seq };
-    let own = doc! {
-        "conversationId": row.conversation_id,
-        "sender": user.oid(),
-        "type": { "$in": &kinds },
-        "seq": places.clone(),
-    };
-    let deleted = doc! {
-        "conversationId": row.conversation_id,
+/// The own messages between the cursor and the end.
+fn own_after(place: &Membership) -> Document {
+    doc! {
+        "conversationId": place.conversation.oid(),
+        "sender": place.user.oid(),
+        "type": { "$in": talk() },
+        "seq": { "$gt": int(place.read_seq), "$lte": int(place.last_seq) },
+    }
+}
+
+/// The deleted ones of others there.
+fn deleted_after(place: &Membership) -> Document {
+    doc! {
+        "conversationId": place.conversation.oid(),
         "deleted": true,
-        "seq": places,
-        "sender": { "$ne": user.oid() },
-        "type": { "$in": kinds },
+        "seq": { "$gt": int(place.read_seq), "$lte": int(place.last_seq) },
+        "sender": { "$ne": place.user.oid() },
+        "type": { "$in": talk() },
+    }
+}
+
+/// All kinds but `system`.
+fn talk() -> [&'static str; 3] {
+    [MessageKind::Text, MessageKind::Image, MessageKind::File].map(MessageKind::as_str)
+}
+
+/// How many messages match each of these filters, by conversation. Mostly there are few, and they are
+/// counted here: of more the server counts at most [`UNREAD_SCAN_MAX`] for each.
+async fn counts(
+    store: &MongoStore,
+    filters: Vec<Document>,
+    index: Document,
+) -> StoreResult<HashMap<ObjectId, u64>> {
+    let messages = store.messages.clone_with_type();
+    let by = query::By {
+        index,
+        fields: doc! { "_id": 0, "conversationId": 1 },
+        each_max: MONGO_UNREAD_FOUND_MAX,
     };
-    [own, deleted].map(|filter| {
+    let mut counts: HashMap<ObjectId, u64> = HashMap::new();
+    if let Some(found) = query::any::<Found>(&messages, filters.clone(), by).await? {
+        for Found { conversation_id } in found {
+            *counts.entry(conversation_id).or_default() += 1;
+        }
+        return Ok(counts);
+    }
+    #[derive(Deserialize)]
+    struct Count {
+        #[serde(rename = "_id")]
+        conversation: ObjectId,
+        n: i64,
+    }
+    let pipeline = |filter| {
         vec![
             doc! { "$match": filter },
             doc! { "$limit": UNREAD_SCAN_MAX as i64 },
-            doc! { "$group": { "_id": null, "n": { "$sum": 1_i64 } } },
+            doc! { "$group": { "_id": "$conversationId", "n": { "$sum": 1_i64 } } },
         ]
-    })
+    };
+    let pipelines = filters.into_iter().map(pipeline).collect();
+    let found: Vec<Vec<Count>> = union::run(&messages, pipelines).await?;
+    let found = found.into_iter().flatten();
+    Ok(found
+        .map(|found| (found.conversation, count(found.n)))
+        .collect())
 }
 
 // === Cursors ===
@@ -392,7 +420,49 @@ pub(super) async fn furthest_delivered(
     Ok(found.into_iter().flatten().collect())
 }
 
+/// In one question, if all who got these messages are not too many; else in two for each conversation.
 pub(super) async fn audiences(
+    store: &MongoStore,
+    of: &[(ConversationId, Seq)],
+    limit: usize,
+) -> StoreResult<Vec<Audience>> {
+    // Who has read a message has got it.
+    let got = |&(conversation, seq): &(ConversationId, Seq)| {
+        doc! { "conversationId": conversation.oid(), "deliveredSeq": { "$gte": int(seq) } }
+    };
+    let by = query::By {
+        index: indexes::members_by_delivered(),
+        fields: CursorRecord::fields(),
+        each_max: MONGO_AUDIENCE_FOUND_MAX,
+    };
+    let filters = of.iter().map(got).collect();
+    let Some(rows) = query::any(&store.members.clone_with_type(), filters, by).await? else {
+        return audiences_apart(store, of, limit).await;
+    };
+    let mut members: HashMap<ObjectId, Vec<Cursors>> = HashMap::new();
+    for row in rows {
+        let CursorRecord {
+            conversation_id, ..
+        } = row;
+        members.entry(conversation_id).or_default().push(row.into());
+    }
+    let audience = |&(conversation, seq): &(ConversationId, Seq)| {
+        let members = members
+            .get(&conversation.oid())
+            .map_or(&[][..], Vec::as_slice);
+        let mut readers: Vec<Cursors> = members.to_vec();
+        readers.retain(|member| member.read_seq >= seq);
+        readers.sort_by_key(|member| Reverse(member.read_seq));
+        readers.truncate(limit);
+        let mut delivered: Vec<Cursors> = members.to_vec();
+        delivered.sort_by_key(|member| Reverse(member.delivered_seq));
+        delivered.truncate(2);
+        Audience { readers, delivered }
+    };
+    Ok(of.iter().map(audience).collect())
+}
+
+async fn audiences_apart(
     store: &MongoStore,
     of: &[(ConversationId, Seq)],
     limit: usize,
@@ -419,10 +489,10 @@ async fn cursors(
     store: &MongoStore,
     pipelines: Vec<Vec<Document>>,
 ) -> StoreResult<Vec<Vec<Cursors>>> {
-    let found: Vec<Vec<MemberRecord>> =
+    let found: Vec<Vec<CursorRecord>> =
         union::run(&store.members.clone_with_type(), pipelines).await?;
     Ok(found
-        .iter()
-        .map(|rows| rows.iter().map(MemberRecord::cursors).collect())
+        .into_iter()
+        .map(|rows| rows.into_iter().map(Cursors::from).collect())
         .collect())
 }

@@ -1,5 +1,7 @@
 //! Reading the log, and changing what was said.
 
+use std::collections::HashMap;
+
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
@@ -9,7 +11,7 @@ use syncchat_core::ports::store::{LogRange, StoreResult};
 use super::MongoStore;
 use super::documents::{Id, MessageRecord, count, date, int, oids};
 use super::errors::store_error;
-use super::{query, union};
+use super::{indexes, query, union};
 use crate::limits::CALL_TIMEOUT;
 
 /// Places looked at in one round trip when a time is searched for. The log's length is divided by
@@ -41,6 +43,8 @@ pub(super) async fn by_client_ids(
     to_messages(query::all(&store.messages, doc! { "$or": keys }).await?)
 }
 
+/// Logs have no holes, so that a page is a span of `seq`, and all of them are one question. What begins at
+/// an end that is not known is asked for by itself.
 pub(super) async fn log(
     store: &MongoStore,
     ranges: &[(ConversationId, LogRange)],
@@ -49,31 +53,96 @@ pub(super) async fn log(
     if limit == 0 {
         return Ok(vec![Vec::new(); ranges.len()]);
     }
-    let mut pipelines = Vec::with_capacity(ranges.len());
+    let mut spans = Vec::with_capacity(ranges.len());
     for &(conversation, range) in ranges {
-        let (places, order) = match range {
-            LogRange::Before(seq) => (doc! { "$lt": int(seq) }, -1),
-            LogRange::After(seq) => (doc! { "$gt": int(seq) }, 1),
-            LogRange::Since(time) => {
-                let first = first_since(store, conversation, time).await?;
-                (doc! { "$gte": int(first) }, 1)
-            }
-        };
-        pipelines.push(vec![
-            doc! { "$match": { "conversationId": conversation.oid(), "seq": places } },
-            doc! { "$sort": { "seq": order } },
-            doc! { "$limit": int(limit as u64) },
-        ]);
+        spans.push((conversation, span(store, conversation, range, limit).await?));
     }
-    let pages: Vec<Vec<MessageRecord>> =
+    let mut pages = pages(store, &spans).await?;
+    let (mut places, mut before) = (Vec::new(), Vec::new());
+    for (nth, &(conversation, range)) in ranges.iter().enumerate() {
+        if let LogRange::Before(seq) = range
+            && (pages[nth].len() as u64) < seq.saturating_sub(1).min(limit as u64)
+        {
+            places.push(nth);
+            before.push((conversation, seq));
+        }
+    }
+    for (nth, page) in places.into_iter().zip(newest(store, before, limit).await?) {
+        pages[nth] = page;
+    }
+    Ok(pages)
+}
+
+/// The first and the last `seq` of a page, if the log goes so far.
+async fn span(
+    store: &MongoStore,
+    conversation: ConversationId,
+    range: LogRange,
+    limit: usize,
+) -> StoreResult<(Seq, Seq)> {
+    let limit = limit as Seq;
+    let from = |first: Seq| (first, first.saturating_add(limit - 1));
+    Ok(match range {
+        LogRange::Before(seq) => (seq.saturating_sub(limit).max(1), seq.saturating_sub(1)),
+        LogRange::After(seq) => from(seq.saturating_add(1)),
+        LogRange::Since(time) => from(first_since(store, conversation, time).await?),
+    })
+}
+
+/// What there is in each of these spans, rising in `seq`.
+async fn pages(
+    store: &MongoStore,
+    spans: &[(ConversationId, (Seq, Seq))],
+) -> StoreResult<Vec<Vec<Message>>> {
+    // Where `Seq::MAX` stands for the end, nothing can be named.
+    let named = spans.iter().filter(|(_, (_, last))| *last < Seq::MAX - 1);
+    let filter = |&(conversation, (first, last)): &(ConversationId, (Seq, Seq))| {
+        let places = doc! { "$gte": int(first), "$lte": int(last) };
+        doc! { "conversationId": conversation.oid(), "seq": places }
+    };
+    let filters = named.map(filter).collect();
+    let by = query::By {
+        index: indexes::messages_by_seq(),
+        fields: doc! {},
+        each_max: 0,
+    };
+    let found = query::any(&store.messages.clone_with_type(), filters, by).await?;
+    let mut logs: HashMap<ConversationId, Vec<Message>> = HashMap::new();
+    for message in to_messages(found.unwrap_or_default())? {
+        logs.entry(message.conversation).or_default().push(message);
+    }
+    for log in logs.values_mut() {
+        log.sort_unstable_by_key(|message| message.seq);
+    }
+    let page = |(conversation, (first, last)): &(ConversationId, (Seq, Seq))| {
+        let log = logs.get(conversation).map_or(&[][..], Vec::as_slice);
+        let log = &log[log.partition_point(|message| message.seq < *first)..];
+        log[..log.partition_point(|message| message.seq <= *last)].to_vec()
+    };
+    Ok(spans.iter().map(page).collect())
+}
+
+/// The newest ones before a place that the log may not have come to.
+async fn newest(
+    store: &MongoStore,
+    before: Vec<(ConversationId, Seq)>,
+    limit: usize,
+) -> StoreResult<Vec<Vec<Message>>> {
+    let pipeline = |(conversation, seq): (ConversationId, Seq)| {
+        vec![
+            doc! { "$match": { "conversationId": conversation.oid(), "seq": { "$lt": int(seq) } } },
+            doc! { "$sort": { "seq": -1 } },
+            doc! { "$limit": int(limit as u64) },
+        ]
+    };
+    let pipelines = before.into_iter().map(pipeline).collect();
+    let found: Vec<Vec<MessageRecord>> =
         union::run(&store.messages.clone_with_type(), pipelines).await?;
-    pages
-        .into_iter()
-        .map(|mut page| {
-            page.sort_unstable_by_key(|record| record.seq);
-            to_messages(page)
-        })
-        .collect()
+    let rising = |mut page: Vec<MessageRecord>| {
+        page.sort_unstable_by_key(|record| record.seq);
+        to_messages(page)
+    };
+    found.into_iter().map(rising).collect()
 }
 
 #[derive(Deserialize)]

@@ -33,7 +33,6 @@ mod users;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
 use syncchat_core::model::{
@@ -54,7 +53,7 @@ use self::documents::{
 use self::errors::{matched, store_error};
 use self::primary::Primary;
 use crate::OpenError;
-use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT, MONGO_CONTACTS_IN_FLIGHT_MAX};
+use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT};
 use crate::observe::{describe, observe};
 
 const KIND: &str = "mongodb";
@@ -233,8 +232,8 @@ impl ConversationStore for MongoStore {
             .await
     }
 
-    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>> {
-        self.call("unread", members::unread(self, user, ids)).await
+    async fn unread(&self, places: &[Membership]) -> StoreResult<Vec<u64>> {
+        self.call("unread", members::unread(self, places)).await
     }
 
     async fn advance_cursors(
@@ -270,9 +269,8 @@ impl ConversationStore for MongoStore {
     }
 
     async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>> {
-        let of = |user: &UserId| conversations::contacts(self, *user, limit);
-        let found = stream::iter(users.iter().map(of)).buffered(MONGO_CONTACTS_IN_FLIGHT_MAX);
-        self.call("contacts", found.try_collect()).await
+        self.call("contacts", conversations::contacts(self, users, limit))
+            .await
     }
 }
 

@@ -11,7 +11,8 @@ use syncchat_core::ports::store::{Addition, CursorAdvance, Cursors};
 use super::rows::{MESSAGE_COLUMNS, int, message, spans};
 
 const MEMBERSHIP: &str =
-    "SELECT m.conversation, m.user, m.spans, m.read_seq, m.delivered_seq, c.last_seq, c.updated_at
+    "SELECT m.conversation, m.user, m.spans, m.read_seq, m.read_ordinal, m.delivered_seq,
+         c.last_seq, c.last_ordinal, c.updated_at
      FROM members m JOIN conversations c ON c.id = m.conversation";
 
 fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
@@ -20,9 +21,11 @@ fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
         user: UserId::from_bytes(row.get(1)?),
         spans: spans(row, 2)?,
         read_seq: row.get(3)?,
-        delivered_seq: row.get(4)?,
-        last_seq: row.get(5)?,
-        updated_at: Timestamp::from_millis(row.get(6)?),
+        read_ordinal: row.get(4)?,
+        delivered_seq: row.get(5)?,
+        last_seq: row.get(6)?,
+        last_ordinal: row.get(7)?,
+        updated_at: Timestamp::from_millis(row.get(8)?),
     })
 }
 
@@ -94,47 +97,33 @@ pub(super) fn additions_since(
 
 // === Unread ===
 
-/// Own messages after the cursor.
+/// Own messages between the cursor and the end.
 pub(super) const OWN: &str = "SELECT count(*) FROM (SELECT 1 FROM messages
-     WHERE conversation = ?1 AND sender = ?2 AND seq > ?3 AND kind <> 'system' LIMIT ?4)";
-/// Deleted ones of others after the cursor.
+     WHERE conversation = ?1 AND sender = ?2 AND seq > ?3 AND seq <= ?4
+         AND kind <> 'system' LIMIT ?5)";
+/// Deleted ones of others there.
 pub(super) const DELETED: &str = "SELECT count(*) FROM (SELECT 1 FROM messages
-     WHERE conversation = ?1 AND sender <> ?2 AND seq > ?3
-         AND deleted = 1 AND kind <> 'system' LIMIT ?4)";
+     WHERE conversation = ?1 AND sender <> ?2 AND seq > ?3 AND seq <= ?4
+         AND deleted = 1 AND kind <> 'system' LIMIT ?5)";
 
-pub(super) fn unread(
-    connection: &Connection,
-    user: UserId,
-    ids: &[ConversationId],
-) -> rusqlite::Result<Vec<u64>> {
-    ids.iter()
-        .map(|id| unread_in(connection, user, *id))
+pub(super) fn unread(connection: &Connection, places: &[Membership]) -> rusqlite::Result<Vec<u64>> {
+    places
+        .iter()
+        .map(|place| unread_in(connection, place))
         .collect()
 }
 
 /// What came after the cursor, less the own and the deleted ones, both counted in an index.
-fn unread_in(
-    connection: &Connection,
-    user: UserId,
-    conversation: ConversationId,
-) -> rusqlite::Result<u64> {
-    let place: Option<(i64, u64)> = connection
-        .prepare_cached(
-            "SELECT m.read_seq, c.last_ordinal - m.read_ordinal
-             FROM members m JOIN conversations c ON c.id = m.conversation
-             WHERE m.conversation = ?1 AND m.user = ?2 AND m.open = 1",
-        )?
-        .query_row([conversation.bytes(), user.bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let Some((read_seq, after)) = place.filter(|(_, after)| *after > 0) else {
+fn unread_in(connection: &Connection, place: &Membership) -> rusqlite::Result<u64> {
+    let after = place.unread_at_most();
+    if after == 0 {
         return Ok(0);
-    };
+    }
     let key = params![
-        conversation.bytes(),
-        user.bytes(),
-        read_seq,
+        place.conversation.bytes(),
+        place.user.bytes(),
+        int(place.read_seq),
+        int(place.last_seq),
         int(UNREAD_SCAN_MAX as u64)
     ];
     let own: u64 = connection

@@ -212,9 +212,9 @@ impl ConversationStore for SqliteStore {
             .await
     }
 
-    async fn unread(&self, user: UserId, ids: &[ConversationId]) -> StoreResult<Vec<u64>> {
-        let ids = ids.to_vec();
-        self.read("unread", move |c| members::unread(c, user, &ids))
+    async fn unread(&self, places: &[Membership]) -> StoreResult<Vec<u64>> {
+        let places = places.to_vec();
+        self.read("unread", move |c| members::unread(c, &places))
             .await
     }
 

@@ -240,7 +240,9 @@ async fn counting_reads_indexes_only() {
         let plan = store.readers.run(move |c| {
             let plan = format!("EXPLAIN QUERY PLAN {sql}");
             c.prepare(&plan)?
-                .query_map([[1; 12].as_slice(), &[2; 12], &[3], &[4]], |row| row.get(3))?
+                .query_map([[1; 12].as_slice(), &[2; 12], &[3], &[4], &[5]], |row| {
+                    row.get(3)
+                })?
                 .collect::<rusqlite::Result<Vec<String>>>()
         });
         let plan = plan.await.unwrap().join("; ");

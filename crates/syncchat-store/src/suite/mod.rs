@@ -11,6 +11,7 @@ pub mod conversations;
 pub mod files;
 pub mod log;
 pub mod members;
+pub mod pages;
 pub mod tokens;
 pub mod unread;
 
@@ -58,6 +59,7 @@ macro_rules! behaviour_suite {
             log::a_time_finds_its_place,
             log::edits_and_deletions,
             log::unknown_things_are_not_found,
+            pages::pages_are_spans_of_each_log,
             members::changes_come_with_their_message,
             members::additions_of_late_are_found,
             members::places_of_many_are_their_own,
@@ -67,12 +69,15 @@ macro_rules! behaviour_suite {
             members::cursors_race_upwards,
             members::cursors_of_others_do_not_exist,
             members::the_furthest_come_first,
+            members::the_furthest_of_a_crowd_come_first,
             tokens::a_token_is_good_once,
             tokens::a_token_used_twice_ends_its_family,
             tokens::two_at_once_are_two,
             tokens::revoked_and_expired_tokens_are_unknown,
             tokens::what_expired_is_deleted,
             unread::counts_others_after_the_cursor,
+            unread::counts_however_much_does_not_count,
+            unread::counts_up_to_where_the_place_ends,
             unread::is_what_counting_gives,
         }
     };
@@ -159,6 +164,18 @@ impl World {
         let mut places = self.store.memberships_of(&[user]).await.unwrap();
         assert_eq!(places.len(), 1);
         places.remove(0)
+    }
+
+    /// What this person has not read in each of these, as they are now.
+    pub async fn unread(&self, user: UserId, ids: &[ConversationId]) -> Vec<u64> {
+        let places = self.store.memberships(user, ids).await.unwrap();
+        let counts = self.store.unread(&places).await.unwrap();
+        assert_eq!(counts.len(), places.len());
+        let of = |id: &ConversationId| {
+            let found = places.iter().position(|place| place.conversation == *id);
+            found.map_or(0, |place| counts[place])
+        };
+        ids.iter().map(of).collect()
     }
 
     /// A page of up to 1,000.

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use syncchat_core::command::CursorKind;
-use syncchat_core::model::{ConversationId, MessageKind, Seq, SystemEvent, Timestamp, UserId};
-use syncchat_core::ports::store::LogRange;
+use syncchat_core::model::{
+    ConversationId, Message, MessageId, MessageKind, Seq, SystemEvent, Timestamp, UserId,
+};
+use syncchat_core::ports::store::{Append, Appended, LogRange};
 
-use super::{World, people};
+use super::{World, one, people, text};
 
 pub async fn counts_others_after_the_cursor(world: World) {
     let [anna, ben, cleo] = people();
@@ -22,7 +24,7 @@ pub async fn counts_others_after_the_cursor(world: World) {
     world.change(id, anna, added).await;
     world.say(id, anna, "4").await;
     let ids = [id, other, ConversationId::generate()];
-    let unread = async |user| world.store.unread(user, &ids).await.unwrap();
+    let unread = async |user| world.unread(user, &ids).await;
     assert_eq!(unread(ben).await, [2, 1, 0]);
     assert_eq!(unread(anna).await, [1, 0, 0]);
     assert_eq!(unread(cleo).await, [1, 0, 0]);
@@ -33,7 +35,65 @@ pub async fn counts_others_after_the_cursor(world: World) {
     assert_eq!(unread(ben).await, [1, 1, 0]);
     world.advance(id, ben, CursorKind::Read, 4).await.unwrap();
     assert_eq!(unread(ben).await, [0, 1, 0]);
-    assert!(world.store.unread(ben, &[]).await.unwrap().is_empty());
+    assert!(world.store.unread(&[]).await.unwrap().is_empty());
+}
+
+/// More of what does not count than is counted one by one.
+pub async fn counts_however_much_does_not_count(world: World) {
+    let [anna, ben] = people();
+    let (busy, quiet) = (
+        world.group(&[anna, ben]).await,
+        world.group(&[anna, ben]).await,
+    );
+    let head = world.conversation(busy).await;
+    let messages: Vec<Message> = (1..=150)
+        .map(|nth| text(&head, nth, if nth % 3 == 0 { anna } else { ben }, "x"))
+        .collect();
+    let deleted: Vec<MessageId> = messages
+        .iter()
+        .map(|message| message.id)
+        .take(120)
+        .collect();
+    let append = Append {
+        messages,
+        ..one(text(&head, 1, ben, ""))
+    };
+    let appended = world.store.append(vec![append]).await.unwrap();
+    assert_eq!(appended, [Appended::Committed]);
+    world.say(quiet, anna, "1").await;
+    world.say(quiet, ben, "2").await;
+    let ids = [busy, quiet];
+    assert_eq!(world.unread(ben, &ids).await, [50, 1]);
+    assert_eq!(world.unread(anna, &ids).await, [100, 1]);
+    for id in deleted {
+        let now = Timestamp::now();
+        world.store.delete_message(id, now).await.unwrap();
+    }
+    assert_eq!(world.unread(ben, &ids).await, [10, 1]);
+    assert_eq!(world.unread(anna, &ids).await, [20, 1]);
+    world
+        .advance(busy, ben, CursorKind::Read, 30)
+        .await
+        .unwrap();
+    assert_eq!(world.unread(ben, &ids).await, [10, 1]);
+}
+
+/// What comes after a place was read is in the next one.
+pub async fn counts_up_to_where_the_place_ends(world: World) {
+    let [anna, ben] = people();
+    let id = world.group(&[anna, ben]).await;
+    world.say(id, anna, "1").await;
+    world.say(id, ben, "2").await;
+    let places = world.store.memberships(ben, &[id]).await.unwrap();
+    world.say(id, anna, "3").await;
+    world.say(id, ben, "4").await;
+    let last = world.say(id, anna, "5").await;
+    let now = Timestamp::now();
+    world.store.delete_message(last.id, now).await.unwrap();
+    assert_eq!(world.store.unread(&places).await.unwrap(), [1]);
+    assert_eq!(world.unread(ben, &[id]).await, [2]);
+    world.change(id, ben, SystemEvent::Left { user: ben }).await;
+    assert_eq!(world.unread(ben, &[id]).await, [0], "who has left");
 }
 
 /// Random talk, comings and goings, deletions and readings, each checked against the log.
@@ -83,7 +143,7 @@ pub async fn is_what_counting_gives(world: World) {
                         && !message.deleted
                         && message.kind != MessageKind::System
                 });
-                let unread = world.store.unread(user, &[id]).await.unwrap();
+                let unread = world.unread(user, &[id]).await;
                 assert_eq!(
                     unread,
                     [expected.count() as u64],

@@ -333,7 +333,7 @@ async fn check_cursors(world: &World, older: &Older) {
     assert_eq!(cursors(older.cleo, older.group).await, (0, 3, true));
     assert_eq!(cursors(older.gone, older.group).await, (1, 1, false));
     let ids = [older.private, older.group, older.long].map(conversation);
-    let unread = async |who| world.store.unread(user(who), &ids).await.unwrap();
+    let unread = async |who| world.unread(user(who), &ids).await;
     let long = world.conversation(ids[2]).await.last_ordinal;
     assert_eq!(unread(older.ben).await, [2, 2, 0]);
     assert_eq!(unread(older.anna).await, [0, 3, long]);

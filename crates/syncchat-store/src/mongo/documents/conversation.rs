@@ -1,7 +1,7 @@
 //! Conversations and their members.
 
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Binary, DateTime};
+use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, SeqSpans, UserId};
 use syncchat_core::ports::store::{Cursors, StoreError};
@@ -105,6 +105,33 @@ impl MemberRecord {
             user: UserId::from_bytes(self.user_id.bytes()),
             read_seq: count(self.read_seq),
             delivered_seq: count(self.delivered_seq),
+        }
+    }
+}
+
+/// The part of a member that says how far they have come.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mongo) struct CursorRecord {
+    pub(in crate::mongo) conversation_id: ObjectId,
+    user_id: ObjectId,
+    read_seq: i64,
+    delivered_seq: i64,
+}
+
+impl CursorRecord {
+    /// What is to be read for one.
+    pub(in crate::mongo) fn fields() -> Document {
+        doc! { "_id": 0, "conversationId": 1, "userId": 1, "readSeq": 1, "deliveredSeq": 1 }
+    }
+}
+
+impl From<CursorRecord> for Cursors {
+    fn from(record: CursorRecord) -> Cursors {
+        Cursors {
+            user: UserId::from_bytes(record.user_id.bytes()),
+            read_seq: count(record.read_seq),
+            delivered_seq: count(record.delivered_seq),
         }
     }
 }

@@ -9,7 +9,9 @@ mod file;
 mod message;
 
 pub(super) use self::account::{FamilyRecord, TokenRecord, UserRecord};
-pub(super) use self::conversation::{ConversationRecord, HeadRecord, MemberRecord, span_records};
+pub(super) use self::conversation::{
+    ConversationRecord, CursorRecord, HeadRecord, MemberRecord, span_records,
+};
 pub(super) use self::file::{ClaimRecord, FileRecord};
 pub(super) use self::message::MessageRecord;
 
