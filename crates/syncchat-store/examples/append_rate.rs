@@ -111,7 +111,9 @@ fn append(head: &mut Conversation, sender: UserId, messages: usize) -> Append {
     Append {
         conversation: head.id,
         expected_seq,
-        messages: (0..messages).map(|_| next_message(head, sender)).collect(),
+        messages: (0..messages)
+            .map(|_| next_message(head, sender).into())
+            .collect(),
         changes: Vec::new(),
     }
 }

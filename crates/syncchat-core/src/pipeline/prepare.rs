@@ -52,7 +52,7 @@ impl Planned {
         (!self.plan.messages.is_empty()).then(|| Append {
             conversation: self.turn.conversation,
             expected_seq: base.last_seq,
-            messages: self.plan.messages.iter().map(|m| (**m).clone()).collect(),
+            messages: self.plan.messages.clone(),
             changes: self.plan.changes.clone(),
         })
     }

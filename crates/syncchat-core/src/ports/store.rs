@@ -6,6 +6,7 @@
 //! up to there, so no message is written by somebody whose removal came first.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,7 +41,7 @@ pub struct Append {
     pub expected_seq: Seq,
     /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set. `created_at` never
     /// falls along a log: stores find the place of a time by halving.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Arc<Message>>,
     /// Changes that belong to the system messages among them.
     pub changes: Vec<ConversationChange>,
 }
@@ -110,7 +111,7 @@ impl Append {
         self.expected_seq = end.last_seq;
         self.messages
             .iter_mut()
-            .for_each(|message| end.place(message));
+            .for_each(|message| end.place(Arc::make_mut(message)));
     }
 }
 

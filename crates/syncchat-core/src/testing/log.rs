@@ -1,6 +1,10 @@
 //! Logs in memory, and what a store does with them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::command::CursorKind;
 use crate::limits::UNREAD_SCAN_MAX;
@@ -31,10 +35,13 @@ pub(super) struct Log {
     pub(super) conversation: Conversation,
     places: BTreeMap<UserId, Place>,
     /// Their places follow one another from 1 on.
-    pub(super) messages: Vec<Message>,
-    ids: HashSet<MessageId>,
-    names: HashSet<(UserId, String)>,
+    pub(super) messages: Vec<Arc<Message>>,
+    ids: HashSet<MessageId, RandomState>,
+    names: HashSet<Named, RandomState>,
 }
+
+/// A message under the name by which its sender will know it again.
+struct Named(Arc<Message>);
 
 #[derive(Default)]
 struct Place {
@@ -59,8 +66,8 @@ impl State {
         if append.messages.iter().any(|m| log.ids.contains(&m.id)) {
             return Appended::Duplicate;
         }
-        let mut names = HashSet::new();
-        for name in append.messages.iter().filter_map(named) {
+        let mut names = HashSet::with_hasher(RandomState::default());
+        for name in append.messages.iter().filter_map(Named::of) {
             if log.names.contains(&name) || !names.insert(name) {
                 return Appended::Duplicate;
             }
@@ -148,7 +155,7 @@ impl State {
 
     pub(super) fn find(&self, id: MessageId) -> Option<&Message> {
         let mut messages = self.logs.values().flat_map(|log| &log.messages);
-        messages.find(|message| message.id == id)
+        messages.find(|message| message.id == id).map(|m| &**m)
     }
 
     pub(super) fn change(
@@ -157,7 +164,7 @@ impl State {
         change: impl FnOnce(&mut Message),
     ) -> Option<Message> {
         let mut messages = self.logs.values_mut().flat_map(|log| &mut log.messages);
-        let message = messages.find(|message| message.id == id)?;
+        let message = Arc::make_mut(messages.find(|message| message.id == id)?);
         change(message);
         Some(message.clone())
     }
@@ -194,8 +201,8 @@ impl State {
             places: conversation.participants.iter().map(place).collect(),
             conversation: conversation.clone(),
             messages: Vec::new(),
-            ids: HashSet::new(),
-            names: HashSet::new(),
+            ids: HashSet::default(),
+            names: HashSet::default(),
         };
         for user in &new.participants {
             self.rooms.entry(*user).or_default().insert(new.id);
@@ -225,15 +232,34 @@ impl State {
     }
 }
 
-/// Under which name its sender will know a message again.
-fn named(message: &Message) -> Option<(UserId, String)> {
-    let name = message.client_msg_id.clone()?;
-    Some((message.sender, name))
+impl Named {
+    fn of(message: &Arc<Message>) -> Option<Named> {
+        let named = message.client_msg_id.is_some();
+        named.then(|| Named(Arc::clone(message)))
+    }
+
+    fn name(&self) -> (UserId, &Option<String>) {
+        (self.0.sender, &self.0.client_msg_id)
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Named) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Named {}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
 }
 
 impl Log {
     /// Appends; says whether the message was as it must be.
-    pub(super) fn push(&mut self, message: &Message) -> bool {
+    pub(super) fn push(&mut self, message: &Arc<Message>) -> bool {
         let conversation = &mut self.conversation;
         let counts = u64::from(message.kind != MessageKind::System);
         let kept = message.conversation == conversation.id
@@ -244,8 +270,8 @@ impl Log {
         conversation.last_ordinal = message.ordinal;
         conversation.updated_at = message.created_at;
         self.ids.insert(message.id);
-        self.names.extend(named(message));
-        self.messages.push(message.clone());
+        self.names.extend(Named::of(message));
+        self.messages.push(Arc::clone(message));
         kept
     }
 
@@ -287,7 +313,7 @@ impl Log {
     }
 
     pub(super) fn range(&self, range: LogRange, limit: usize) -> Vec<Message> {
-        let all = self.messages.iter();
+        let all = self.messages.iter().map(|message| &**message);
         match range {
             LogRange::After(seq) => {
                 let after = self.messages.partition_point(|m| m.seq <= seq);
@@ -300,7 +326,8 @@ impl Log {
             LogRange::Before(seq) => {
                 let before = self.messages.partition_point(|m| m.seq < seq);
                 let newest = before.saturating_sub(limit);
-                self.messages[newest..before].to_vec()
+                let newest = all.skip(newest).take(before - newest);
+                newest.cloned().collect()
             }
         }
     }
@@ -315,7 +342,7 @@ impl Log {
         if !place.spans.is_open() {
             return 0;
         }
-        let counts = |m: &&Message| {
+        let counts = |m: &&Arc<Message>| {
             m.seq > place.read_seq
                 && m.seq <= place.last_seq
                 && m.sender != place.user

@@ -61,7 +61,7 @@ impl MemoryStore {
         state
             .logs
             .get(&id)
-            .map_or_else(Vec::new, |log| log.messages.clone())
+            .map_or_else(Vec::new, |log| log.range(LogRange::After(0), usize::MAX))
     }
 
     /// Appends as another node would, without a fault; the messages' places are filled in.
@@ -91,7 +91,7 @@ impl MemoryStore {
                     (message.seq, message.ordinal) = (seq, ordinal);
                     message.created_at = message.created_at.max(log.conversation.updated_at);
                 }
-                messages
+                messages.into_iter().map(Arc::new).collect()
             },
         };
         state.append(&append);
@@ -223,7 +223,8 @@ impl ConversationStore for MemoryStore {
             let mut messages = state.logs.get(id)?.messages.iter();
             messages.find(|m| m.sender == *sender && m.client_msg_id.as_ref() == Some(name))
         };
-        Ok(keys.iter().filter_map(find).cloned().collect())
+        let found = keys.iter().filter_map(find);
+        Ok(found.map(|message| (**message).clone()).collect())
     }
 
     async fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {

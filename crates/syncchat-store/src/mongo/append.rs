@@ -142,7 +142,7 @@ pub(super) async fn insert(
     let messages = appends.clone().flat_map(|append| &append.messages);
     store
         .messages
-        .insert_many(messages.map(MessageRecord::from))
+        .insert_many(messages.map(|message| MessageRecord::from(&**message)))
         .session(&mut *session)
         .await?;
     for append in appends {

@@ -56,7 +56,7 @@ fn append(conversation: ConversationId, sender: UserId, seq: u64, content: Strin
     Append {
         conversation,
         expected_seq: seq - 1,
-        messages: vec![message],
+        messages: vec![message.into()],
         changes: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! The log: appended to by compare-and-set, read by pages, changed in place.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use syncchat_core::model::{
     Attachment, ConversationId, FileId, Message, MessageId, MessageKind, Seq, SystemEvent,
@@ -28,7 +29,7 @@ pub async fn append_is_compare_and_set(world: World) {
     let append = |messages: Vec<Message>, expected_seq| Append {
         conversation: id,
         expected_seq,
-        messages,
+        messages: messages.into_iter().map(Arc::new).collect(),
         changes: Vec::new(),
     };
     let two = vec![text(&empty, 1, anna, "1"), text(&empty, 2, ben, "2")];
@@ -45,7 +46,7 @@ pub async fn append_is_compare_and_set(world: World) {
     assert_eq!(appended.unwrap(), [Appended::Moved]);
     let mut nowhere = one(text(&empty, 1, ben, "nowhere"));
     nowhere.conversation = ConversationId::generate();
-    nowhere.messages[0].conversation = nowhere.conversation;
+    Arc::make_mut(&mut nowhere.messages[0]).conversation = nowhere.conversation;
     let appended = world.store.append(vec![nowhere]).await;
     assert_eq!(appended.unwrap(), [Appended::Moved]);
 
@@ -113,8 +114,8 @@ pub async fn a_resend_is_a_duplicate(world: World) {
     }
     let beside = Append {
         messages: vec![
-            named(text(&head, 1, anna, "new"), "b"),
-            named(text(&head, 2, anna, "twice"), "a"),
+            named(text(&head, 1, anna, "new"), "b").into(),
+            named(text(&head, 2, anna, "twice"), "a").into(),
         ],
         ..one(text(&head, 1, anna, ""))
     };
@@ -122,8 +123,8 @@ pub async fn a_resend_is_a_duplicate(world: World) {
     assert_eq!(appended, [Appended::Duplicate]);
     let itself = Append {
         messages: vec![
-            named(text(&head, 1, anna, "new"), "c"),
-            named(text(&head, 2, anna, "new"), "c"),
+            named(text(&head, 1, anna, "new"), "c").into(),
+            named(text(&head, 2, anna, "new"), "c").into(),
         ],
         ..one(text(&head, 1, anna, ""))
     };
@@ -303,7 +304,8 @@ async fn race_behind(
         let name = format!("{racer}-{nth}");
         loop {
             let mut append = one(named(text(&head, 1, sender, &name), &name));
-            append.messages.push(text(&head, 2, sender, &name));
+            let second = text(&head, 2, sender, &name);
+            append.messages.push(second.into());
             match world.store.append_behind(append.clone()).await.unwrap() {
                 Appended::Committed => {}
                 Appended::Behind(end) => append.put_behind(end),
@@ -316,7 +318,7 @@ async fn race_behind(
             let last = append.messages.last().unwrap();
             (head.last_seq, head.last_ordinal) = (last.seq, last.ordinal);
             head.updated_at = last.created_at;
-            written.extend(append.messages.into_iter().map(|m| (m.id, m)));
+            written.extend(append.messages.iter().map(|m| (m.id, (**m).clone())));
             break;
         }
     }
@@ -435,7 +437,7 @@ pub async fn pages_lie_where_they_were_asked_for(world: World) {
         let append = Append {
             conversation: id,
             expected_seq: 0,
-            messages: messages.collect(),
+            messages: messages.map(Arc::new).collect(),
             changes: Vec::new(),
         };
         let appended = world.store.append(vec![append]).await.unwrap();
@@ -502,7 +504,7 @@ pub async fn a_time_finds_its_place(world: World) {
     let append = Append {
         conversation: id,
         expected_seq: 0,
-        messages: messages.clone(),
+        messages: messages.iter().cloned().map(Arc::new).collect(),
         changes: Vec::new(),
     };
     let appended = world.store.append(vec![append]).await.unwrap();

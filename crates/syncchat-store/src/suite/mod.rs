@@ -238,7 +238,7 @@ pub fn one(message: Message) -> Append {
     Append {
         conversation: message.conversation,
         expected_seq: message.seq - 1,
-        messages: vec![message],
+        messages: vec![message.into()],
         changes: Vec::new(),
     }
 }

@@ -55,7 +55,7 @@ pub async fn counts_however_much_does_not_count(world: World) {
         .take(120)
         .collect();
     let append = Append {
-        messages,
+        messages: messages.into_iter().map(Into::into).collect(),
         ..one(text(&head, 1, ben, ""))
     };
     let appended = world.store.append(vec![append]).await.unwrap();

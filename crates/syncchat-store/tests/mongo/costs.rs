@@ -52,7 +52,7 @@ async fn costs_do_not_grow_with_the_log() {
     let messages = (1..=LONG)
         .map(|nth| {
             let sender = if nth % 2 == 0 { anna } else { ben };
-            named(text(&head, nth, sender, "x"), &nth.to_string())
+            named(text(&head, nth, sender, "x"), &nth.to_string()).into()
         })
         .collect();
     let append = Append {

@@ -76,7 +76,7 @@ async fn an_append_goes_behind_talk_and_not_behind_changes() {
     assert_eq!(behind(&world, &late).await, Appended::Moved);
     let mut early = one(text(&head, 1, anna, "what is before me?"));
     early.expected_seq = 100;
-    early.messages[0].seq = 101;
+    Arc::make_mut(&mut early.messages[0]).seq = 101;
     assert_eq!(behind(&world, &early).await, Appended::Moved);
     let mut nowhere = one(text(&old, 1, anna, "nowhere"));
     nowhere.conversation = ConversationId::generate();
