@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::value::RawValue;
 use syncchat_protocol::socketio::{Assembler, Body, Namespace, Packet};
 use syncchat_protocol::{Frame, Limits};
@@ -63,7 +62,7 @@ impl<H: Handler> Protocol for SocketIo<H> {
             handshake,
             assembler: Assembler::new(),
             members: Vec::new(),
-            events: None,
+            events: Vec::new(),
         }
     }
 }
@@ -75,8 +74,9 @@ pub struct Namespaces<H: Handler> {
     handshake: Arc<Handshake>,
     assembler: Assembler,
     members: Vec<Member<H>>,
-    /// Only there while events are under way.
-    events: Option<Box<FuturesUnordered<EventFuture>>>,
+    /// Under way, in the order in which they came. All are polled when one of them wakes the task: there
+    /// are few, and most often one, for which a waker of its own costs more.
+    events: Vec<EventFuture>,
     /// Until the first namespace is joined.
     connect_by: Option<Instant>,
     /// While attachments are due.
@@ -132,16 +132,15 @@ impl<H: Handler> Connection for Namespaces<H> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), Invalid> {
         self.poll_joining(cx);
-        let Some(events) = &mut self.events else {
-            return Ok(());
-        };
         let mut panicked = false;
-        while let Poll::Ready(Some(is_well)) = events.poll_next_unpin(cx) {
-            panicked |= !is_well;
-        }
-        if events.is_empty() {
-            self.events = None;
-        }
+        self.events
+            .retain_mut(|event| match event.as_mut().poll(cx) {
+                Poll::Ready(is_well) => {
+                    panicked |= !is_well;
+                    false
+                }
+                Poll::Pending => true,
+            });
         if panicked {
             Err(Invalid("panic"))
         } else {
@@ -150,12 +149,11 @@ impl<H: Handler> Connection for Namespaces<H> {
     }
 
     fn is_full(&self) -> bool {
-        let events = self.events.as_ref().map_or(0, |events| events.len());
-        events >= self.app.config.events_at_once
+        self.events.len() >= self.app.config.events_at_once
     }
 
     fn is_busy(&self) -> bool {
-        self.events.is_some()
+        !self.events.is_empty()
     }
 
     fn sweep(&mut self, sweep: Sweep) {
@@ -266,7 +264,7 @@ impl<H: Handler> Namespaces<H> {
                         wants_ack: ack_id.is_some(),
                     };
                     let future = self.app.event(socket.clone(), event, ack_id, &self.session);
-                    self.events.get_or_insert_default().push(future);
+                    self.events.push(future);
                 }
                 Ok(())
             }
