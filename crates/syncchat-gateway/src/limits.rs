@@ -128,12 +128,10 @@ pub(crate) const PRESENCE_SAID_MAX: usize = 4_096;
 pub(crate) const PRESENCE_DEPARTED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Parts of the table of recent messages, each behind a lock of its own.
-pub(crate) const TRACE_PARTS: usize = 16;
-/// Messages of one part, so 7,168 in all, about 1.5 MiB. Beyond it the oldest are forgotten:
-/// `syncchat trace` then knows only what the store does. Seven sixteenths of a power of two: a hash
-/// table in which the newest take the places of the oldest stays as large as it is if it is not more
-/// than half full, and doubles some time later if it is.
-pub(crate) const TRACES_PER_PART_MAX: usize = 448;
+pub(crate) const TRACE_PARTS: usize = 1_024;
+/// Messages of one part, so 8,192 in all, about 0.8 MiB. Beyond it the part's oldest is forgotten:
+/// `syncchat trace` then knows only what the store does.
+pub(crate) const TRACES_PER_PART_MAX: usize = 8;
 
 /// How often a drain closes some sockets.
 pub(crate) const DRAIN_STEP: Duration = Duration::from_millis(100);

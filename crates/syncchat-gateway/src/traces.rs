@@ -1,10 +1,9 @@
 //! What this node did with recent messages: one short record a message, none a delivery.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use syncchat_core::model::{MessageId, Timestamp};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Topic};
@@ -13,7 +12,8 @@ use crate::limits::{TRACE_PARTS, TRACES_PER_PART_MAX};
 
 /// Records of the newest messages; the oldest are forgotten.
 pub struct Traces {
-    /// By the last byte of the id, so that shards seldom wait for one another.
+    /// By the end of the id, which counts up: what one node sends fills them in turn. They are small enough
+    /// to look through, which costs less than a table that is hashed.
     parts: Vec<Mutex<Part>>,
 }
 
@@ -39,11 +39,8 @@ pub enum Source {
     Store,
 }
 
-#[derive(Default)]
-struct Part {
-    by_id: HashMap<MessageId, Trace, RandomState>,
-    oldest_first: VecDeque<MessageId>,
-}
+/// The oldest first.
+type Part = VecDeque<(MessageId, Trace)>;
 
 impl Traces {
     /// None yet.
@@ -54,7 +51,9 @@ impl Traces {
 
     /// What is known of a message; nothing if it never was here, or too long ago.
     pub fn of(&self, message: MessageId) -> Option<Trace> {
-        self.part(message).lock().by_id.get(&message).copied()
+        let part = self.part(message).lock();
+        let found = part.iter().find(|(id, _)| *id == message);
+        found.map(|(_, trace)| *trace)
     }
 
     pub(crate) fn seen(&self, message: MessageId, source: Source) {
@@ -79,21 +78,22 @@ impl Traces {
 
     fn note(&self, message: MessageId, change: impl FnOnce(&mut Trace)) {
         let mut part = self.part(message).lock();
-        if let Some(trace) = part.by_id.get_mut(&message) {
+        let known = part.iter_mut().rev().find(|(id, _)| *id == message);
+        if let Some((_, trace)) = known {
             return change(trace);
         }
-        if part.oldest_first.len() >= TRACES_PER_PART_MAX
-            && let Some(oldest) = part.oldest_first.pop_front()
-        {
-            part.by_id.remove(&oldest);
+        if part.len() >= TRACES_PER_PART_MAX {
+            part.pop_front();
         }
-        part.oldest_first.push_back(message);
-        change(part.by_id.entry(message).or_default());
+        let mut trace = Trace::default();
+        change(&mut trace);
+        part.push_back((message, trace));
     }
 
     fn part(&self, message: MessageId) -> &Mutex<Part> {
-        let last = message.bytes()[11];
-        &self.parts[usize::from(last) % self.parts.len()]
+        let bytes = message.bytes();
+        let end = u16::from_be_bytes([bytes[10], bytes[11]]);
+        &self.parts[usize::from(end) % self.parts.len()]
     }
 }
 
@@ -174,16 +174,12 @@ mod tests {
         ids.iter().for_each(|id| traces.written(*id, 1));
         assert_eq!(traces.of(ids[0]), None);
         assert!(traces.of(*ids.last().unwrap()).is_some());
-        let kept = |part: &Mutex<Part>| {
-            let part = part.lock();
-            assert_eq!(part.by_id.len(), part.oldest_first.len());
-            part.by_id.len()
-        };
+        let kept = |part: &Mutex<Part>| part.lock().len();
         assert!(
             traces
                 .parts
                 .iter()
-                .all(|part| kept(part) <= TRACES_PER_PART_MAX)
+                .all(|part| kept(part) == TRACES_PER_PART_MAX)
         );
     }
 }
