@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::heads::{Head, not_in_it};
 use super::membership::changeable;
 use super::recent::Recent;
@@ -93,8 +95,9 @@ impl Plan {
             changes: Vec::new(),
             verdicts: Vec::new(),
         };
-        let mut named: HashMap<(UserId, &str), usize> = HashMap::new();
-        for wanted in requests {
+        let mut named: HashMap<(UserId, &str), usize, RandomState> = HashMap::default();
+        let mut requests = requests.peekable();
+        while let Some(wanted) = requests.next() {
             if let Some(message) = &wanted.done {
                 plan.verdicts.push(Verdict::Done(Arc::clone(message)));
                 continue;
@@ -111,7 +114,10 @@ impl Plan {
                         (Some(&first), None) => Verdict::Repeat(first),
                         (None, None) => {
                             let verdict = plan.send(conversation, wanted, command, references);
-                            if let (Verdict::Write(place), Some(name)) = (&verdict, name) {
+                            // For those that follow; most often none does.
+                            if let (Verdict::Write(place), Some(name)) = (&verdict, name)
+                                && requests.peek().is_some()
+                            {
                                 named.insert(name, *place);
                             }
                             verdict
@@ -300,8 +306,8 @@ fn committed_before(
     command: &SendMessage,
     recent: &Recent,
 ) -> Option<Arc<Message>> {
-    let client_msg_id = command.client_msg_id.clone()?;
-    recent.resent(&(conversation, command.sender, client_msg_id))
+    let name = command.client_msg_id.as_deref()?;
+    recent.resent(conversation, command.sender, name)
 }
 
 /// A message without content or place.

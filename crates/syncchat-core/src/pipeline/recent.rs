@@ -1,6 +1,9 @@
 //! What was committed lately, in memory, so that resends and answers to it cost no read.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::cache::Cache;
 use crate::limits::{PLACES_CACHED_MAX, RESENDS_CACHED_MAX};
@@ -11,7 +14,10 @@ pub(crate) type ResendKey = (ConversationId, UserId, String);
 
 /// Recently committed messages, by both their names.
 pub(crate) struct Recent {
-    by_client_id: Cache<ResendKey, Arc<Message>>,
+    /// By conversation, sender, and a hash of the name: what is found is looked at, and of two names with one
+    /// hash the store knows the other.
+    by_client_id: Cache<(ConversationId, UserId, u64), Arc<Message>>,
+    names: RandomState,
     places: Cache<MessageId, (ConversationId, Seq)>,
 }
 
@@ -19,6 +25,7 @@ impl Recent {
     pub(crate) fn new() -> Recent {
         Recent {
             by_client_id: Cache::new(RESENDS_CACHED_MAX, |_| 1),
+            names: RandomState::default(),
             places: Cache::new(PLACES_CACHED_MAX, |_| 1),
         }
     }
@@ -26,20 +33,38 @@ impl Recent {
     pub(crate) fn remember(&self, message: &Arc<Message>) {
         self.places
             .put(message.id, (message.conversation, message.seq));
-        if let Some(key) = resend_key(message) {
+        if let Some(name) = &message.client_msg_id {
+            let key = self.key(message.conversation, message.sender, name);
             self.by_client_id.put(key, Arc::clone(message));
         }
     }
 
     /// The message was changed: a resend's answer comes from the store from now on.
     pub(crate) fn forget(&self, message: &Message) {
-        if let Some(key) = resend_key(message) {
+        if let Some(name) = &message.client_msg_id {
+            let key = self.key(message.conversation, message.sender, name);
             self.by_client_id.remove(&key);
         }
     }
 
-    pub(crate) fn resent(&self, key: &ResendKey) -> Option<Arc<Message>> {
-        self.by_client_id.get(key)
+    /// What this sender called so before.
+    pub(crate) fn resent(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        name: &str,
+    ) -> Option<Arc<Message>> {
+        let found = self.by_client_id.get(&self.key(conversation, sender, name));
+        found.filter(|message| message.client_msg_id.as_deref() == Some(name))
+    }
+
+    fn key(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        name: &str,
+    ) -> (ConversationId, UserId, u64) {
+        (conversation, sender, self.names.hash_one(name))
     }
 
     pub(crate) fn place(&self, id: MessageId) -> Option<(ConversationId, Seq)> {
