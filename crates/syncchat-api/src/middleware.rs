@@ -94,7 +94,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// Answers 503 when the time is up, which a body's own bound does not use up; what the handler was doing is dropped with it.
+/// Answers 503 when the time is up, which a body's own bound does not use up; what the handler was doing
+/// is dropped with it.
 pub(crate) async fn deadline(request: Request, next: Next) -> Response {
     let time = match request.body().is_end_stream() {
         true => REQUEST_TIMEOUT,

@@ -61,7 +61,7 @@ pub const PEERS_MAX: usize = 1_024;
 /// oldest are forgotten: if they died with Redis, their people are settled with the next that does.
 pub const REPLACED_MAX: usize = 64;
 /// People whom the store shows online that are looked at when a node has vanished. Of more, the others
-/// stay as they are shown until they come and go.
+/// stay as they are shown until they come and go; `syncchat_backplane_presence_looks_cut_total` counts that.
 pub const SHOWN_ONLINE_MAX: usize = 100_000;
 /// How long a node that fell silent without a goodbye is remembered, so that it is noticed when it is
 /// heard again.

@@ -27,6 +27,9 @@ pub const NODES_SPARED: &str = "syncchat_backplane_nodes_spared_total";
 /// Changes of presence that were forgotten before those who cannot hear this node could find them noted.
 pub const CHANGES_UNNOTED: &str = "syncchat_backplane_changes_unnoted_total";
 
+/// Looks at who is shown online, after a node had vanished, that were cut short: there are too many.
+pub const LOOKS_CUT: &str = "syncchat_backplane_presence_looks_cut_total";
+
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
     describe_gauge!(
@@ -88,5 +91,10 @@ pub fn describe() {
         CHANGES_UNNOTED,
         Unit::Count,
         "changes of presence forgotten before nodes that cannot hear this one could find them noted"
+    );
+    describe_counter!(
+        LOOKS_CUT,
+        Unit::Count,
+        "looks at who is shown online, after a node had vanished, that were cut short"
     );
 }

@@ -33,7 +33,8 @@ pub(crate) const NEW_ROOMS_MAX: usize = 32;
 pub(crate) const RECOVERY_WAIT: Duration = Duration::from_secs(10);
 /// Messages read at once to find when they were written.
 pub(crate) const PAST_PAGE: usize = 100;
-/// Conversations of which such times are remembered. Beyond it all are forgotten, to be read again.
+/// Conversations of which such times are remembered. Beyond it all are forgotten, to be read again;
+/// `syncchat_recovery_times_forgotten_total` counts that.
 pub(crate) const PAST_ROOMS_MAX: usize = 4_096;
 /// Such times of all conversations, 8 MiB, with the same consequence.
 pub(crate) const PAST_TIMES_MAX: usize = 1 << 20;

@@ -33,6 +33,8 @@ pub const ADDITIONS_FOUND: &str = "syncchat_memberships_found_total";
 /// Returns of clients: `recovered` by connection state recovery, or why not (`invalid`,
 /// `membership`, `uncertain`, `too_much`, `unavailable`), and each `sync`.
 pub const RECOVERIES: &str = "syncchat_recoveries_total";
+/// Times that all was forgotten which is kept of when messages were written, because it was too much.
+pub const PAST_FORGOTTEN: &str = "syncchat_recovery_times_forgotten_total";
 /// Events from clients, by event and result.
 pub const EVENTS: &str = "syncchat_events_total";
 /// Sockets that belong to somebody.
@@ -47,7 +49,7 @@ pub const ARRIVALS_LATE: &str = "syncchat_arrivals_late_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 13] = [
+    const COUNTERS: [(&str, &str); 14] = [
         (DELIVERIES, "messages handed to sockets"),
         (GAPS, "gaps in the backplane closed from the store"),
         (BACKFILLED, "messages read to close gaps and refill sockets"),
@@ -59,6 +61,7 @@ pub fn describe() {
         (ADDITIONS_LOOKS, "looks for memberships not heard of"),
         (ADDITIONS_FOUND, "memberships found without being heard of"),
         (RECOVERIES, "returns of clients, by result"),
+        (PAST_FORGOTTEN, "times of messages forgotten all at once"),
         (EVENTS, "events from clients, by event and result"),
         (ARRIVALS_LATE, "sockets whose turn did not come in time"),
     ];
@@ -129,6 +132,10 @@ pub(crate) fn ephemeral_dropped(event: &'static str, count: usize) {
     if count > 0 {
         counter!(EPHEMERAL_DROPPED, "event" => event).increment(count as u64);
     }
+}
+
+pub(crate) fn past_forgotten() {
+    counter!(PAST_FORGOTTEN).increment(1);
 }
 
 pub(crate) fn feed_dropped() {

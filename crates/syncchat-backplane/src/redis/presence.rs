@@ -30,8 +30,8 @@ use super::link::Link;
 use super::notes::{Notes, part_of};
 use super::pulse::Pulse;
 use crate::limits::{
-    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT, RETURN_GRACE, UNSETTLED,
-    UNSETTLED_MAX,
+    HEARTBEAT, LEASE, LEASE_KEYS_KEPT, PEOPLE_BATCH_MAX, PRESENCE_TIMEOUT, RETURN_GRACE,
+    SHOWN_ONLINE_MAX, UNSETTLED, UNSETTLED_MAX,
 };
 use crate::metrics;
 
@@ -382,6 +382,9 @@ impl Leases {
             shown = shown.len(),
             "a node is gone, and nobody knows who was there: all who are shown online are looked at"
         );
+        if shown.len() >= SHOWN_ONLINE_MAX {
+            ::metrics::counter!(metrics::LOOKS_CUT).increment(1);
+        }
         notes.settle(vanished);
         Ok(shown)
     }

@@ -13,6 +13,7 @@ use syncchat_core::{Chat, Result};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::limits::{PAST_PAGE, PAST_ROOMS_MAX, PAST_TIMES_MAX, PAST_TURN, RECOVERED_MESSAGES_MAX};
+use crate::metrics;
 
 /// Pages of one conversation that are read for one answer.
 const READS_MAX: usize = RECOVERED_MESSAGES_MAX as usize / PAST_PAGE + 3;
@@ -113,6 +114,7 @@ impl Past {
             let new = !known.rooms.contains_key(&room);
             if known.times >= PAST_TIMES_MAX || new && known.rooms.len() >= PAST_ROOMS_MAX {
                 *known = Known::default();
+                metrics::past_forgotten();
             }
             Arc::clone(known.rooms.entry(room).or_default())
         };
