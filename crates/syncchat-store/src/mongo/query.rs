@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::Collection;
+use mongodb::action::Find;
 use mongodb::bson::{Document, doc};
 use mongodb::options::Hint;
 use serde::de::DeserializeOwned;
@@ -28,16 +29,7 @@ pub(super) async fn sorted<T>(
 where
     T: DeserializeOwned + Send + Sync + Unpin,
 {
-    collection
-        .find(filter)
-        .sort(order)
-        .limit(limit)
-        .max_time(CALL_TIMEOUT)
-        .await
-        .map_err(|error| store_error(&error))?
-        .try_collect()
-        .await
-        .map_err(|error| store_error(&error))
+    found(collection.find(filter).sort(order).limit(limit)).await
 }
 
 /// Every document that matches, only these fields of it.
@@ -49,11 +41,16 @@ pub(super) async fn fields<T>(
 where
     T: DeserializeOwned + Send + Sync + Unpin,
 {
-    collection
-        .clone_with_type::<T>()
-        .find(filter)
-        .projection(fields)
-        .max_time(CALL_TIMEOUT)
+    let collection = collection.clone_with_type::<T>();
+    found(collection.find(filter).projection(fields)).await
+}
+
+/// All that is found, within [`CALL_TIMEOUT`] on the server.
+pub(super) async fn found<T>(find: Find<'_, T>) -> StoreResult<Vec<T>>
+where
+    T: DeserializeOwned + Send + Sync + Unpin,
+{
+    find.max_time(CALL_TIMEOUT)
         .await
         .map_err(|error| store_error(&error))?
         .try_collect()
@@ -104,17 +101,12 @@ where
     let allowed = by.each_max * filters.len();
     // One more than allowed tells whether there are more.
     let limit = if allowed == 0 { 0 } else { allowed as i64 + 1 };
-    let found: Vec<T> = collection
+    let find = collection
         .find(doc! { "$or": filters })
         .projection(by.fields.clone())
         .hint(Hint::Keys(by.index.clone()))
-        .limit(limit)
-        .max_time(CALL_TIMEOUT)
-        .await
-        .map_err(|error| store_error(&error))?
-        .try_collect()
-        .await
-        .map_err(|error| store_error(&error))?;
+        .limit(limit);
+    let found = found(find).await?;
     Ok((limit == 0 || found.len() <= allowed).then_some(found))
 }
 

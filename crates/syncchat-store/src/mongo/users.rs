@@ -1,6 +1,5 @@
 //! Accounts and profiles.
 
-use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use syncchat_core::model::{Account, PresenceStatus, User, UserId};
 use syncchat_core::ports::store::{AccountWrite, PresenceChange, StoreError, StoreResult};
@@ -8,7 +7,6 @@ use syncchat_core::ports::store::{AccountWrite, PresenceChange, StoreError, Stor
 use super::documents::{Id, UserRecord, date, int, oids};
 use super::errors::{is_duplicate, store_error};
 use super::{MongoStore, query, updates};
-use crate::limits::CALL_TIMEOUT;
 
 pub(super) async fn create(store: &MongoStore, account: &Account) -> StoreResult<AccountWrite> {
     match store.users.insert_one(UserRecord::from(account)).await {
@@ -131,10 +129,8 @@ pub(super) async fn shown_online(store: &MongoStore, limit: usize) -> StoreResul
     let find = users
         .find(online)
         .projection(doc! { "_id": 1 })
-        .limit(limit as i64)
-        .max_time(CALL_TIMEOUT);
-    let found = async { find.await?.try_collect().await };
-    let found: Vec<Document> = found.await.map_err(|error| store_error(&error))?;
+        .limit(limit as i64);
+    let found = query::found(find).await?;
     let id = |user: &Document| Some(UserId::from_bytes(user.get_object_id("_id").ok()?.bytes()));
     Ok(found.iter().filter_map(id).collect())
 }
