@@ -113,6 +113,17 @@ export async function logInOn(page: Page, url: string, name: string): Promise<Pe
   return person;
 }
 
+/** Ann and Ben, who has read what Ann said. */
+export async function talked(world: World, text: string): Promise<[Person, Person]> {
+  const ann = await world.signUp('ann');
+  const ben = await world.signUp('ben');
+  await ann.begin([ben]);
+  await ann.say(text);
+  await ben.open(ann.name);
+  await expect(ann.message(text)).toContainText('read');
+  return [ann, ben];
+}
+
 /** Tests that share a node with these flags. */
 export function testWith(...flags: string[]) {
   return base.extend<{ world: World }, { node: Node }>({

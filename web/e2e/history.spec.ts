@@ -1,4 +1,4 @@
-import { expect, logInOn, testWith, type Person, type World } from './fixtures';
+import { expect, logInOn, talked, testWith } from './fixtures';
 import { writeMany } from './seed';
 
 const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
@@ -6,17 +6,6 @@ const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
 /** Every fifth is long, so that heights differ. */
 const line = (index: number) =>
   `line ${index}${index % 5 === 0 ? ' and more words'.repeat(12) : ''}`;
-
-/** Ann and Ben, who has read all that Ann said. */
-async function talked(world: World): Promise<[Person, Person]> {
-  const ann = await world.signUp('ann');
-  const ben = await world.signUp('ben');
-  await ann.begin([ben]);
-  await ann.say('before');
-  await ben.open(ann.name);
-  await expect(ann.message('before')).toContainText('read');
-  return [ann, ben];
-}
 
 test('history comes back as one scrolls, and what is read does not jump', async ({ world }) => {
   const ann = await world.signUp('ann');
@@ -85,7 +74,7 @@ test('what is more than a page begins at its beginning, and is read as it is see
   world,
   browser,
 }) => {
-  const [ann, ben] = await talked(world);
+  const [ann, ben] = await talked(world, 'before');
   await ben.page.close();
   await writeMany(ann.page, 330, line);
   // On a device that knows nothing yet: the newest page is all that is loaded at first.
@@ -112,7 +101,7 @@ test('what is more than a page begins at its beginning, and is read as it is see
 });
 
 test('who comes back over a slow connection begins where the new ones begin', async ({ world }) => {
-  const [ann, ben] = await talked(world);
+  const [ann, ben] = await talked(world, 'before');
   const url = ben.page.url();
   await ben.page.goto('about:blank');
   await writeMany(ann.page, 40, line);

@@ -1,4 +1,4 @@
-import { expect, testWith } from './fixtures';
+import { expect, talked, testWith } from './fixtures';
 
 const test = testWith('--drain', '2s');
 
@@ -50,13 +50,8 @@ test('what is written while the node is down survives a reload and arrives once'
 });
 
 test('what was missed comes in order, edits and receipts too', async ({ world }) => {
-  const ann = await world.signUp('ann');
-  const ben = await world.signUp('ben');
+  const [ann, ben] = await talked(world, 'one');
   const cat = await world.signUp('cat');
-  await ann.begin([ben]);
-  await ann.say('one');
-  await ben.open(ann.name);
-  await expect(ann.message('one')).toContainText('read');
   await ben.say('twwo');
   await expect(ann.message('twwo')).toBeVisible();
 
@@ -109,12 +104,7 @@ test('who was removed while away sees it on return, and sends nothing there', as
 });
 
 test('a node that is restarted in good order loses nothing on the way', async ({ world }) => {
-  const ann = await world.signUp('ann');
-  const ben = await world.signUp('ben');
-  await ann.begin([ben]);
-  await ann.say('before');
-  await ben.open(ann.name);
-  await expect(ann.message('before')).toContainText('read');
+  const [ann, ben] = await talked(world, 'before');
 
   const drained = world.node.drain();
   for (let at = 1; at <= 5; at += 1) await ann.say(`meanwhile ${at}`);
