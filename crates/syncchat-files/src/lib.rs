@@ -19,9 +19,7 @@ pub mod s3;
 
 mod headers;
 mod presign;
-
-// Named so that object_store's client, which is made of it, speaks TLS.
-use reqwest as _;
+mod s3_transport;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -24,5 +24,12 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 pub const S3_REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection to S3.
 pub const S3_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of an answer of S3: errors are short documents, and files never pass through a node. More:
+/// the request has failed.
+pub const S3_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Idle connections to one host that are kept for the next request. More are closed.
+pub const S3_IDLE_CONNECTIONS_MAX: usize = 8;
+/// How long a connection is kept that nothing uses: shorter than servers keep theirs.
+pub const S3_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Tries after the first one that S3 did not answer.
 pub const S3_RETRIES_MAX: usize = 1;

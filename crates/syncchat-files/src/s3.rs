@@ -17,8 +17,9 @@ use syncchat_core::ports::files::{FileLink, FileStorage, StorageError, StorageRe
 
 use crate::OpenError;
 use crate::headers::disposition;
-use crate::limits::{S3_CONNECT_TIMEOUT, S3_REQUEST_TIMEOUT, S3_RETRIES_MAX};
+use crate::limits::{S3_REQUEST_TIMEOUT, S3_RETRIES_MAX};
 use crate::presign::Presign;
+use crate::s3_transport::Transport;
 
 /// Which bucket, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -108,8 +109,14 @@ impl Bucket {
         self.region.as_deref().unwrap_or(REGION_DEFAULT)
     }
 
-    fn client(&self, keys: Option<&S3Keys>) -> AmazonS3Builder {
-        let endpoint = self.endpoint.as_ref();
+    /// Whether requests to it go over TLS.
+    fn needs_tls(&self) -> bool {
+        self.endpoint
+            .as_ref()
+            .is_none_or(|url| url.starts_with("https://"))
+    }
+
+    fn client(&self, keys: Option<&S3Keys>, transport: Transport) -> AmazonS3Builder {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&self.name)
             .with_region(self.region())
@@ -123,13 +130,9 @@ impl Bucket {
                 max_retries: S3_RETRIES_MAX,
                 retry_timeout: S3_REQUEST_TIMEOUT,
             })
-            .with_client_options(
-                ClientOptions::new()
-                    .with_timeout(S3_REQUEST_TIMEOUT)
-                    .with_connect_timeout(S3_CONNECT_TIMEOUT)
-                    .with_allow_http(endpoint.is_some_and(|url| url.starts_with("http://"))),
-            );
-        if let Some(endpoint) = endpoint {
+            .with_http_connector(transport)
+            .with_client_options(ClientOptions::new().with_allow_http(!self.needs_tls()));
+        if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
         if let Some(keys) = keys {
@@ -172,8 +175,9 @@ impl S3 {
     pub fn open(bucket: &Bucket, keys: Option<S3Keys>) -> Result<S3, OpenError> {
         // If a provider is there already, it is this one: the program has no other.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let transport = Transport::new(bucket.needs_tls())?;
         let client = bucket
-            .client(keys.as_ref())
+            .client(keys.as_ref(), transport)
             .build()
             .map_err(|error| OpenError::S3(error.to_string()))?;
         Ok(S3 {

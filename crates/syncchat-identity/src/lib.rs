@@ -13,6 +13,7 @@
 //! Read in this order: [`identity`], [`passwords`], [`tokens`], [`refresh`], [`recovery`],
 //! [`limits`].
 
+mod hs256;
 pub mod identity;
 pub mod limits;
 pub mod metrics;

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use syncchat_core::error::{Error, ErrorCode, Result};
 use syncchat_core::model::{Timestamp, UserId};
 
+use crate::hs256;
 use crate::limits::{ACCESS_TOKEN_BYTES_MAX, SECRET_BYTES_MIN};
 
 /// Identifies all refresh tokens that descend from one log-in.
@@ -96,6 +97,7 @@ pub struct Tokens {
 impl Tokens {
     /// Tokens that live for `ttl`; `first` signs, it and `others` verify.
     pub fn new(first: &Secret, others: &[Secret], ttl: Duration) -> Tokens {
+        hs256::install();
         let mut validation = Validation::new(Algorithm::HS256);
         // Expiry is checked by `verify`: without leeway, after the signature, and so that a
         // fraction or a number below zero is read like any other.

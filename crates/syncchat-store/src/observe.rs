@@ -1,11 +1,15 @@
 //! What every call has in common: a bound in time, and two metrics.
 
-use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use syncchat_core::model::Timestamp;
 use syncchat_core::ports::store::{StoreError, StoreResult};
+
+/// A call under way. Boxed, so that what surrounds calls is compiled once for each type of result and
+/// not once for each call.
+pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = StoreResult<T>> + Send + 'a>>;
 
 /// Runs one call of a store: ends it after `bound`, measures it, counts its failure.
 ///
@@ -15,33 +19,44 @@ pub(crate) async fn observe<T>(
     store: &'static str,
     call: &'static str,
     bound: Duration,
-    work: impl Future<Output = StoreResult<T>>,
+    work: Work<'_, T>,
 ) -> StoreResult<T> {
     let begun = Instant::now();
-    let (result, failure) = match tokio::time::timeout(bound, work).await {
-        Ok(Ok(value)) => (Ok(value), None),
+    let (result, kind) = match tokio::time::timeout(bound, work).await {
         Ok(Err(error)) => {
-            let kind = match error {
-                StoreError::Unavailable(_) => "unavailable",
-                StoreError::Damaged(_) => "damaged",
-            };
-            (Err(error), Some(kind))
+            let kind = kind_of(&error);
+            (Err(error), kind)
         }
+        Ok(ok) => (ok, ""),
         Err(_) => {
-            let error = StoreError::Unavailable(format!("{call} took longer than {bound:?}"));
-            (Err(error), Some("timeout"))
+            let text = format!("{call} took longer than {bound:?}");
+            (Err(StoreError::Unavailable(text)), "timeout")
         }
     };
-    metrics::histogram!("syncchat_store_call_seconds", "store" => store, "call" => call)
-        .record(begun.elapsed());
-    if let (Err(error), Some(kind)) = (&result, failure) {
-        metrics::counter!("syncchat_store_errors_total", "store" => store, "kind" => kind)
-            .increment(1);
-        if may_log() {
-            tracing::warn!(store, call, kind, %error, "store call failed");
-        }
+    record(store, call, begun.elapsed());
+    if let Err(error) = &result {
+        record_failure(store, call, kind, error);
     }
     result
+}
+
+fn kind_of(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Damaged(_) => "damaged",
+    }
+}
+
+fn record(store: &'static str, call: &'static str, took: Duration) {
+    metrics::histogram!("syncchat_store_call_seconds", "store" => store, "call" => call)
+        .record(took);
+}
+
+fn record_failure(store: &'static str, call: &'static str, kind: &'static str, error: &StoreError) {
+    metrics::counter!("syncchat_store_errors_total", "store" => store, "kind" => kind).increment(1);
+    if may_log() {
+        tracing::warn!(store, call, kind, %error, "store call failed");
+    }
 }
 
 /// Once a second: while a store is away every call fails, and the first one says why. All are

@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use crate::config::{Config, LogFormat};
 
@@ -16,16 +18,15 @@ pub fn start(config: &Config) -> io::Result<()> {
         true => LogFormat::Pretty,
         false => LogFormat::Json,
     });
-    // The filter was checked when the settings were read.
-    let filter = EnvFilter::builder().parse_lossy(&config.log_level);
-    let base = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let base = fmt::layer()
         .with_writer(io::stderr)
         // A log that cannot be written must not end the task that wrote it.
         .log_internal_errors(false);
+    let filter: Targets = config.log_level.clone();
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Pretty => base.with_ansi(terminal).try_init(),
-        LogFormat::Json => base.json().flatten_event(true).try_init(),
+        LogFormat::Pretty => registry.with(base.with_ansi(terminal)).try_init(),
+        LogFormat::Json => registry.with(base.json().flatten_event(true)).try_init(),
     }
     .map_err(io::Error::other)
 }

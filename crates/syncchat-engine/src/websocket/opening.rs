@@ -6,7 +6,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::warn;
@@ -93,13 +92,8 @@ impl Opening {
 }
 
 fn into_tcp(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
-        // A server that looks for the HTTP version itself wraps the stream once more.
-        Err(upgraded) => auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
-            .ok()
-            .map(|parts| (parts.io.into_inner(), parts.read_buf)),
-    }
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 /// Whether a comma-separated header holds a word.

@@ -117,7 +117,7 @@ impl MongoStore {
     async fn call<T>(
         &self,
         name: &'static str,
-        work: impl Future<Output = StoreResult<T>>,
+        work: impl Future<Output = StoreResult<T>> + Send,
     ) -> StoreResult<T> {
         self.call_within(CALL_TIMEOUT, name, work).await
     }
@@ -126,9 +126,10 @@ impl MongoStore {
         &self,
         bound: Duration,
         name: &'static str,
-        work: impl Future<Output = StoreResult<T>>,
+        work: impl Future<Output = StoreResult<T>> + Send,
     ) -> StoreResult<T> {
-        observe(KIND, name, bound, self.primary.unless_it_moves(work)).await
+        let work = self.primary.unless_it_moves(Box::pin(work));
+        observe(KIND, name, bound, Box::pin(work)).await
     }
 }
 

@@ -6,7 +6,7 @@
 //! moment, for it may be waiting for the new primary, and is then given up: its outcome is unknown,
 //! as it would be after its whole time.
 
-use std::future::{Future, pending};
+use std::future::pending;
 
 use mongodb::ServerType;
 use mongodb::event::EventHandler;
@@ -16,6 +16,7 @@ use syncchat_core::ports::store::{StoreError, StoreResult};
 use tokio::sync::watch;
 
 use crate::limits::MONGO_MOVED_GRACE;
+use crate::observe::Work;
 
 /// Sees when another member becomes primary.
 #[derive(Clone)]
@@ -41,10 +42,7 @@ impl Primary {
     }
 
     /// Does this work, but gives it up soon after another member has become primary.
-    pub(super) async fn unless_it_moves<T>(
-        &self,
-        work: impl Future<Output = StoreResult<T>>,
-    ) -> StoreResult<T> {
+    pub(super) async fn unless_it_moves<T>(&self, work: Work<'_, T>) -> StoreResult<T> {
         let mut known = self.0.clone();
         known.mark_unchanged();
         let moved = async {
@@ -56,12 +54,14 @@ impl Primary {
         tokio::select! {
             biased;
             answer = work => answer,
-            () = moved => {
-                metrics::counter!("syncchat_mongodb_primary_moved_total").increment(1);
-                Err(StoreError::Unavailable("another member became primary".into()))
-            }
+            () = moved => Err(given_up()),
         }
     }
+}
+
+fn given_up() -> StoreError {
+    metrics::counter!("syncchat_mongodb_primary_moved_total").increment(1);
+    StoreError::Unavailable("another member became primary".into())
 }
 
 fn primary_of(event: &TopologyDescriptionChangedEvent) -> Option<ServerAddress> {
@@ -91,21 +91,21 @@ mod tests {
             sender.send_replace(at(2));
         };
         let (frozen, soon, ()) = tokio::join!(
-            primary.unless_it_moves(pending::<StoreResult<()>>()),
-            primary.unless_it_moves(async {
+            primary.unless_it_moves(Box::pin(pending::<StoreResult<()>>())),
+            primary.unless_it_moves(Box::pin(async {
                 tokio::time::sleep(MONGO_MOVED_GRACE / 2).await;
                 Ok("the new one answered")
-            }),
+            })),
             move_later,
         );
         assert!(matches!(frozen, Err(StoreError::Unavailable(_))));
         assert!(soon.is_ok());
         assert!(begun.elapsed() >= MONGO_MOVED_GRACE);
         // What begins afterwards has its whole time.
-        let later = primary.unless_it_moves(async {
+        let later = primary.unless_it_moves(Box::pin(async {
             tokio::time::sleep(MONGO_MOVED_GRACE * 2).await;
             Ok(())
-        });
+        }));
         assert!(later.await.is_ok());
     }
 }

@@ -71,7 +71,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        observe(KIND, call, CALL_TIMEOUT, self.readers.run(work)).await
+        observe(KIND, call, CALL_TIMEOUT, Box::pin(self.readers.run(work))).await
     }
 
     async fn write<T, F>(&self, call: &'static str, work: F) -> StoreResult<T>
@@ -79,7 +79,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        observe(KIND, call, CALL_TIMEOUT, self.writer.run(work)).await
+        observe(KIND, call, CALL_TIMEOUT, Box::pin(self.writer.run(work))).await
     }
 }
 
@@ -106,7 +106,7 @@ impl ConversationStore for SqliteStore {
         let write = self
             .writer
             .run(move |connection| append::append(connection, &appends));
-        observe(KIND, "append", APPEND_TIMEOUT, write).await
+        observe(KIND, "append", APPEND_TIMEOUT, Box::pin(write)).await
     }
 
     async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>> {

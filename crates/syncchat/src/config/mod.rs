@@ -14,6 +14,7 @@ use syncchat_core::files::FileRules;
 use syncchat_core::ports::limiter::LimiterRates;
 use syncchat_files::{Address, S3Keys};
 use syncchat_identity::limits::{BCRYPT_COST_MAX, BCRYPT_COST_MIN};
+use tracing_subscriber::filter::{ParseError, Targets};
 
 use network::Network;
 use secrets::{SecretUrl, SigningSecrets};
@@ -72,7 +73,7 @@ pub struct Config {
     /// How logs look; `None`: as fits the place they go to.
     pub log_format: Option<LogFormat>,
     /// Which logs.
-    pub log_level: String,
+    pub log_level: Targets,
 }
 
 /// Everything about uploads.
@@ -291,11 +292,8 @@ fn log_format(text: &str) -> Parsed<LogFormat> {
     }
 }
 
-fn log_level(text: &str) -> Parsed<String> {
-    tracing_subscriber::EnvFilter::builder()
-        .parse(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| error.to_string())
+fn log_level(text: &str) -> Parsed<Targets> {
+    text.parse().map_err(|error: ParseError| error.to_string())
 }
 
 /// The host's name and eight random hex digits, so that a restarted node is another node.
