@@ -1,13 +1,15 @@
 import { defineConfig } from '@playwright/test';
 
+import { scaled } from './e2e/patience';
+
 export default defineConfig({
   testDir: 'e2e',
   // Each file starts a node of its own; two at a time is what a small machine bears.
   workers: 2,
   // On a shared machine one may come too late; what passed only then is listed as flaky.
   retries: process.env.CI ? 1 : 0,
-  timeout: 120_000,
-  expect: { timeout: 15_000 },
+  timeout: scaled(120_000),
+  expect: { timeout: scaled(15_000) },
   reporter: [['list']],
   use: {
     launchOptions: {

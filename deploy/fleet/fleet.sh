@@ -126,7 +126,7 @@ tend() {
 }
 
 [[ -x $binary ]] || fail "no program at $binary: run \"make build\""
-[[ -x $mongod ]] || fail "no mongod at $mongod: run \"make services\""
+[[ -x $mongod ]] || fail "no mongod at $mongod: run tests/services.sh"
 for port in "$redis_port" "${mongo_ports[@]}" "${gateway_ports[@]}" "${admin_ports[@]}" \
   "${FRONT_LISTEN##*:}" "${FRONT_STATS##*:}"; do
   if listens "$port"; then fail "port $port is taken"; fi

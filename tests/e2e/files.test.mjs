@@ -9,6 +9,7 @@ import { startNode } from '../harness/node.mjs';
 import { ask, converse, device, person, rest } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
 import { startS3 } from '../harness/s3.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const storages = {
   folder: async () => ({ flags: {}, stop: async () => {} }),
@@ -298,14 +299,14 @@ for (const [name, open] of Object.entries(storages)) {
 
   test(`a link to a ${name} ends when it says so`, async () => {
     const storage = await open();
-    const node = await startNode({ ...storage.flags, 'file-link-ttl': '1s' });
+    const node = await startNode({ ...storage.flags, 'file-link-ttl': `${scaled(1_000)}ms` });
     try {
       const [ann, ben] = [await person(node), await person(node)];
       const { id } = await converse(ann, [ben]);
       const fileId = await upload(ann, 'a.txt', 'hello', 'text/plain');
       assert.equal((await show(ann, id, 'file', [fileId])).status, 201);
       const { data } = await ben.api.get(`/files/${fileId}/link`);
-      assert.ok(Date.parse(data.link.expiresAt) - Date.now() <= 1_000);
+      assert.ok(Date.parse(data.link.expiresAt) - Date.now() <= scaled(1_000));
       const status = async () => (await fetch(data.link.url)).status;
       await until('the link to end', async () => (await status()) === 403);
       assert.equal((await ben.api.get(`/files/${fileId}`)).data, 'hello');
@@ -317,7 +318,7 @@ for (const [name, open] of Object.entries(storages)) {
 
   test(`what nobody sends is swept from a ${name}, and what was taken back`, async () => {
     const storage = await open();
-    const node = await startNode({ ...storage.flags, 'unsent-file-ttl': '1s' });
+    const node = await startNode({ ...storage.flags, 'unsent-file-ttl': `${scaled(1_000)}ms` });
     try {
       const [ann, ben] = [await person(node), await person(node)];
       const { id } = await converse(ann, [ben]);
@@ -359,7 +360,7 @@ test('while S3 is away files are unavailable, and nothing else', async () => {
     const sent = await show(ann, id, 'file', [fileId]);
     assert.equal(sent.status, 503);
     assert.equal(sent.data.error.code, 'unavailable');
-    assert.ok(Date.now() - begun < 8_000);
+    assert.ok(Date.now() - begun < scaled(8_000));
     assert.equal((await fetch(`${node.admin}/readyz`)).status, 200);
     assert.equal((await show(ann, id, 'text', [], 'words go on')).status, 201);
     storage.signal('SIGCONT');

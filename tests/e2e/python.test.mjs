@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { startNode } from '../harness/node.mjs';
 import { converse, person } from '../harness/people.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { openStore, storeNames } from '../harness/stores.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -31,7 +32,7 @@ for (const storeName of storeNames) {
         const [ann, bob] = [await person(node), await person(node)];
         const conversation = await converse(ann, [bob]);
         const args = [path.join(here, 'python_client.py'), node.url, ann.token, bob.token, conversation.id, transport];
-        const { stdout } = await run(python, args, { timeout: 60_000 });
+        const { stdout } = await run(python, args, { timeout: scaled(60_000) });
         const heard = JSON.parse(stdout);
         const expected = Array.from({ length: 20 }, (_, i) => i + 1);
         assert.deepEqual(heard.acked, expected);

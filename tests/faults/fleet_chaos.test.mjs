@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { startFleet } from '../harness/fleet.mjs';
 import { sleep } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { gather, underLoad } from './crowd.mjs';
 import { seedOfRun, seeded } from './workload.mjs';
 
 const SECONDS = Number(process.env.SYNCCHAT_CHAOS_SECONDS ?? 20);
 
-it(`${SECONDS} s of chaos`, { timeout: (SECONDS + 240) * 1_000 }, async () => {
+it(`${SECONDS} s of chaos`, { timeout: scaled((SECONDS + 240) * 1_000) }, async () => {
   const random = seeded(seedOfRun());
   const fleet = await startFleet({
     store: 'replicaSet',

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { converse, person } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { gather, underLoad } from './crowd.mjs';
 import { Listener, seedOfRun, seeded } from './workload.mjs';
 
@@ -26,7 +27,7 @@ describe('a gateway of a fleet', () => {
   after(() => fleet?.stop());
   const front = () => fleet.haproxy;
 
-  it('is killed again and again', { timeout: 240_000 }, async () => {
+  it('is killed again and again', { timeout: scaled(240_000) }, async () => {
     const random = seeded(seedOfRun());
     const crowd = await gather(front, { members: 6 });
     try {
@@ -50,7 +51,7 @@ describe('a gateway of a fleet', () => {
     }
   });
 
-  it(`stops for ${STOP_S} s, as a partition would have it`, { timeout: 120_000 }, async () => {
+  it(`stops for ${STOP_S} s, as a partition would have it`, { timeout: scaled(120_000) }, async () => {
     await ready(front());
     const crowd = await gather(front, { members: 6 });
     const node = fleet.node(1);
@@ -82,7 +83,7 @@ describe('a gateway that is told to go', () => {
   after(() => fleet?.stop());
   const front = () => fleet.haproxy;
 
-  it(`leaves with a third of ${SOCKETS} sockets`, { timeout: 300_000 }, async () => {
+  it(`leaves with a third of ${SOCKETS} sockets`, { timeout: scaled(300_000) }, async () => {
     const crowd = await gather(front, { members: 6 });
     // A room of its own for those who only listen: everyone in it hears all that is said there.
     const [speaker, ...audience] = await Promise.all(Array.from({ length: 21 }, () => person(front(), 'audience')));
@@ -110,7 +111,7 @@ describe('a gateway that is told to go', () => {
           gone = true;
         });
         while (!gone || !listeners.every((one) => one.socket.connected)) {
-          if (Date.now() - began > (DRAIN_S + 5) * 1_000) break;
+          if (Date.now() - began > DRAIN_S * 1_000 + scaled(5_000)) break;
           await sleep(500);
           const now = await handshakes();
           rates.push(Math.round(((now - count) * 1_000) / (Date.now() - last)));

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startFleet } from '../harness/fleet.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { gather, underLoad } from './crowd.mjs';
 
 /** How much longer than for MongoDB itself somebody may wait: a retry, and a busy machine. */
@@ -20,7 +21,7 @@ describe('a fleet on a replica set of three', () => {
 
   /** `fault` takes the primary away, and gives what heals it. */
   const scenario = (name, fault) =>
-    it(name, { timeout: 180_000 }, async () => {
+    it(name, { timeout: scaled(180_000) }, async () => {
       const crowd = await gather(fleet.node);
       try {
         let failover;
@@ -34,7 +35,7 @@ describe('a fleet on a replica set of three', () => {
           await heal?.();
           return `another primary after ${elected} ms, a write taken after ${failover} ms, longest wait for an answer ${longestWait(crowd)} ms`;
         }, { stays: true });
-        const bound = failover + BEYOND_FAILOVER_MS;
+        const bound = failover + scaled(BEYOND_FAILOVER_MS);
         assert.ok(longestWait(crowd) < bound, `an answer took ${longestWait(crowd)} ms, the failover ${failover} ms`);
       } finally {
         crowd.close();

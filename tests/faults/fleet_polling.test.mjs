@@ -6,6 +6,7 @@ import { startBalancer } from '../harness/balancer.mjs';
 import { startFleet } from '../harness/fleet.mjs';
 import { TRANSPORTS } from '../harness/people.mjs';
 import { sleep } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { gather, underLoad } from './crowd.mjs';
 
 describe('a balancer without stickiness', () => {
@@ -27,7 +28,7 @@ describe('a balancer without stickiness', () => {
   };
 
   for (const name of ['polling', 'upgrade']) {
-    it(`loses nothing, and answers no 400, by ${name}`, { timeout: 120_000 }, async () => {
+    it(`loses nothing, and answers no 400, by ${name}`, { timeout: scaled(120_000) }, async () => {
       const crowd = await gather(() => balancer, { options: { transports: TRANSPORTS[name] } });
       try {
         await underLoad(`no stickiness, ${name}`, crowd, async () => {
@@ -41,7 +42,7 @@ describe('a balancer without stickiness', () => {
     });
   }
 
-  it('goes on so while the gateways are restarted one by one', { timeout: 180_000 }, async () => {
+  it('goes on so while the gateways are restarted one by one', { timeout: scaled(180_000) }, async () => {
     const crowd = await gather(() => balancer, { members: 6, options: { transports: TRANSPORTS.polling } });
     try {
       await underLoad('no stickiness, polling, rolling restart', crowd, async () => {

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { gather, underLoad } from './crowd.mjs';
 
 // The contract's word, and what a busy machine with two cores may add to it.
@@ -19,9 +20,9 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 /** A fault in which nobody may be disconnected and nothing may be later than promised. */
 async function stayed(name, crowd, fault, options) {
   const { during, after: then } = await underLoad(name, crowd, fault, { stays: true, ...options });
-  assert.ok(Math.max(...during) <= AWAY_MS_MAX + SLACK_MS, `a message took ${Math.max(...during)} ms while redis was away`);
-  assert.ok(median(then) < 100, `after it, messages still take ${median(then)} ms`);
-  assert.ok(Math.max(...then) <= AWAY_MS_MAX, `after it, a message took ${Math.max(...then)} ms`);
+  assert.ok(Math.max(...during) <= scaled(AWAY_MS_MAX + SLACK_MS), `a message took ${Math.max(...during)} ms while redis was away`);
+  assert.ok(median(then) < scaled(100), `after it, messages still take ${median(then)} ms`);
+  assert.ok(Math.max(...then) <= scaled(AWAY_MS_MAX), `after it, a message took ${Math.max(...then)} ms`);
 }
 
 const reached = (nodes) =>
@@ -46,7 +47,7 @@ describe('a fleet without its Redis', () => {
     await proxy?.stop();
   });
   const scenario = (name, ms, run, { skip = false } = {}) =>
-    it(name, { timeout: ms, skip }, async () => {
+    it(name, { timeout: scaled(ms), skip }, async () => {
       await reached(fleet.nodes);
       crowd = await gather(fleet.node);
       try {
@@ -57,7 +58,7 @@ describe('a fleet without its Redis', () => {
     });
   const nobodyGone = () => {
     const ghost = crowd.longestGhostMs();
-    assert.ok(ghost < OFFLINE_MS_MAX, `somebody connected was shown offline for ${ghost} ms`);
+    assert.ok(ghost < scaled(OFFLINE_MS_MAX), `somebody connected was shown offline for ${ghost} ms`);
   };
   const killedFor = (seconds) => async (name) => {
     await stayed(name, crowd, async () => {
@@ -148,7 +149,7 @@ describe('a fleet without its Redis', () => {
 });
 
 describe('a fleet on Sentinel', () => {
-  it('goes on when the master fails over', { timeout: 180_000 }, async () => {
+  it('goes on when the master fails over', { timeout: scaled(180_000) }, async () => {
     const fleet = await startFleet({ backplane: 'sentinel' });
     try {
       await reached(fleet.nodes);
@@ -168,7 +169,7 @@ describe('a fleet on Sentinel', () => {
 });
 
 describe('a fleet on a Redis cluster', () => {
-  it('delivers over sharded pub/sub, and goes on when a master is gone for a while', { timeout: 180_000 }, async () => {
+  it('delivers over sharded pub/sub, and goes on when a master is gone for a while', { timeout: scaled(180_000) }, async () => {
     const fleet = await startFleet({ backplane: 'cluster' });
     try {
       await reached(fleet.nodes);

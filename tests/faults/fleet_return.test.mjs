@@ -6,6 +6,7 @@ import { MongoClient } from 'mongodb';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { device, person, rest } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 // Some hundred in a short run, the issue's 3,000 in `make chaos`.
 const LONG = Number(process.env.SYNCCHAT_CHAOS_SECONDS ?? 0) > 0;
@@ -48,7 +49,7 @@ describe('a crowd that returns at once', () => {
     return { result, counts, pages };
   };
 
-  it(`${CLIENTS} clients of ${ROOMS} rooms`, { timeout: 300_000 }, async () => {
+  it(`${CLIENTS} clients of ${ROOMS} rooms`, { timeout: scaled(300_000) }, async () => {
     const [first, ...others] = fleet.nodes;
     const people = [];
     const each = async (count, work, width = 20) => {

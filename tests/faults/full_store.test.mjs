@@ -8,6 +8,7 @@ import { startNode } from '../harness/node.mjs';
 import { ask, converse, device, person, wholeLog } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
 import { total } from '../harness/fleet.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { Listener, Talker, judge } from './workload.mjs';
 
 /** How long it lasts. */
@@ -60,7 +61,7 @@ async function talkThrough(name, node, fault, heal, { refuses }) {
     const longest = Math.max(...talkers.map((talker) => talker.longestWaitMs));
     console.log(`${name}: ${verdict.acked} acknowledged, ${verdict.faults.length} faults; talk again after ${back} ms, longest wait for an answer ${longest} ms`);
     assert.deepEqual(verdict.faults, []);
-    assert.ok(longest < LONGEST_WAIT_MS, `somebody waited ${longest} ms`);
+    assert.ok(longest < scaled(LONGEST_WAIT_MS), `somebody waited ${longest} ms`);
     assert.ok(talkers.every((talker) => talker.connections === 1), 'nobody was disconnected');
   } finally {
     asking.disconnect();
@@ -68,7 +69,7 @@ async function talkThrough(name, node, fault, heal, { refuses }) {
   }
 }
 
-it('sqlite on a disk that is full for a while', { timeout: 60_000 }, async () => {
+it('sqlite on a disk that is full for a while', { timeout: scaled(60_000) }, async () => {
   // Files may not grow beyond a bound that is set while the node runs; that it was hit is an error
   // of the write, not the end of the process.
   const node = await startNode({}, { through: ['bash', '-c', 'trap "" XFSZ; exec "$@"', '-'] });
@@ -80,7 +81,7 @@ it('sqlite on a disk that is full for a while', { timeout: 60_000 }, async () =>
   }
 });
 
-it('mongodb that refuses writes, and one that does not say whether it has written', { timeout: 90_000 }, async () => {
+it('mongodb that refuses writes, and one that does not say whether it has written', { timeout: scaled(90_000) }, async () => {
   const mongod = await startMongod();
   let node;
   try {

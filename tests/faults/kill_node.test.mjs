@@ -5,6 +5,7 @@ import { describe, it } from 'node:test';
 import { startNode } from '../harness/node.mjs';
 import { converse, person, wholeLog } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { openStore, storeNames } from '../harness/stores.mjs';
 import { Listener, Talker, judge, seedOfRun, seeded } from './workload.mjs';
 
@@ -12,7 +13,7 @@ const KILLS = 20;
 
 for (const storeName of storeNames) {
   describe(`SIGKILL of the node on ${storeName}`, () => {
-    it(`loses nothing acknowledged in ${KILLS} kills`, { timeout: 240_000 }, async () => {
+    it(`loses nothing acknowledged in ${KILLS} kills`, { timeout: scaled(240_000) }, async () => {
       const random = seeded(seedOfRun());
       const store = await openStore(storeName);
       const node = await startNode({ ...store.flags, 'access-ttl': '1h' });

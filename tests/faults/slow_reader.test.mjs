@@ -6,6 +6,7 @@ import WebSocket from 'ws';
 import { startNode } from '../harness/node.mjs';
 import { converse, device, person, say } from '../harness/people.mjs';
 import { until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { openStore, storeNames } from '../harness/stores.mjs';
 
 /** A WebSocket that speaks just enough Socket.IO, and can stop reading. */
@@ -32,7 +33,7 @@ async function rawReader(node, who) {
 
 for (const storeName of storeNames) {
   describe(`a slow reader on ${storeName}`, () => {
-    it('is refilled in order, without slowing others', { timeout: 120_000 }, async () => {
+    it('is refilled in order, without slowing others', { timeout: scaled(120_000) }, async () => {
       const store = await openStore(storeName);
       const node = await startNode({ ...store.flags, 'outbound-limit': '64KiB', 'slow-timeout': '60s', 'ping-timeout': '60s' });
       const [ann, bob, eve] = [await person(node), await person(node), await person(node)];
@@ -70,7 +71,7 @@ for (const storeName of storeNames) {
 }
 
 describe('a reader that never reads again', () => {
-  it('is closed as a slow consumer', { timeout: 60_000 }, async () => {
+  it('is closed as a slow consumer', { timeout: scaled(60_000) }, async () => {
     const node = await startNode({ 'outbound-limit': '64KiB', 'slow-timeout': '2s', 'ping-timeout': '60s' });
     const [ann, bob] = [await person(node), await person(node)];
     const room = await converse(ann, [bob]);

@@ -6,6 +6,7 @@ import { startFleet, total } from '../harness/fleet.mjs';
 import { ask, converse, device, person, rest, say } from '../harness/people.mjs';
 import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 // The contract's word, and what a busy machine with two cores may add to it.
 const AWAY_MS_MAX = 2_000 + 500;
@@ -44,7 +45,7 @@ describe('a fleet that cannot hear one another', () => {
     ['redis is stopped', () => fleet.redis.signal('SIGSTOP'), () => fleet.redis.signal('SIGCONT')],
     ['one gateway is cut off', () => proxy.cut(), () => proxy.heal()],
   ]) {
-    it(`finds new members at once, and tells of everything else later: ${what}`, { timeout: 60_000 }, async () => {
+    it(`finds new members at once, and tells of everything else later: ${what}`, { timeout: scaled(60_000) }, async () => {
       const [ann, bob, eve] = [await person(fleet.node(0)), await person(fleet.node(1)), await person(fleet.node(2))];
       const dan = await person(fleet.node(0));
       const { id } = await converse(ann, [bob, eve]);
@@ -89,7 +90,7 @@ describe('a fleet that cannot hear one another', () => {
       const whole = Date.now() - returned;
       await sleep(1_500);
       console.log(`${what}: told of a membership after ${told} ms, its first message ${heard} ms; the rest ${whole} ms after the return`);
-      assert.ok(told <= AWAY_MS_MAX && heard <= AWAY_MS_MAX, `${told} ms, ${heard} ms`);
+      assert.ok(told <= scaled(AWAY_MS_MAX) && heard <= scaled(AWAY_MS_MAX), `${told} ms, ${heard} ms`);
       assert.deepEqual(asked, ['online', 'online'], 'people on other gateways');
       for (const socket of [b, e]) {
         assert.equal(socket.of('msg_edited').length, 1, 'edited once');
@@ -101,7 +102,7 @@ describe('a fleet that cannot hear one another', () => {
     });
   }
 
-  it('shows the people of a gateway that was taken for dead again, once it is back', { timeout: 60_000 }, async () => {
+  it('shows the people of a gateway that was taken for dead again, once it is back', { timeout: scaled(60_000) }, async () => {
     const [ann, eve] = [await person(fleet.node(0)), await person(fleet.node(2))];
     await converse(ann, [eve]);
     const [a] = [await join(0, ann), await join(2, eve)];

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { converse, device, person, say } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
+import { scaled, speed } from '../harness/speed.mjs';
 
 const NODES = 3;
 const BEAT_MS = 400;
@@ -41,7 +42,7 @@ describe('what a fleet costs', () => {
     return { ms, published: (await published()) - began.published, bytes: (await sent()) - began.sent };
   };
 
-  it('is one publication for a batch of messages, one delivery for each gateway that has a member, and none for others', { timeout: 60_000 }, async () => {
+  it('is one publication for a batch of messages, one delivery for each gateway that has a member, and none for others', { timeout: scaled(60_000) }, async () => {
     const [ann, bob] = [await person(fleet.node(0)), await person(fleet.node(1))];
     const { id } = await converse(ann, [bob]);
     const [a, b] = [await join(0, ann), await join(1, bob)];
@@ -52,7 +53,9 @@ describe('what a fleet costs', () => {
     const idle = await measured(() => sleep(5_000));
     const beats = (idle.published / idle.ms) * 1_000;
     const expected = (NODES * 1_000) / BEAT_MS;
-    assert.ok(Math.abs(beats - expected) <= 1, `${beats} publications a second of an idle fleet, not ${expected}`);
+    // Never more; fewer where the machine is too slow to beat in time.
+    const fits = beats <= expected + 1 && beats >= (expected - 1) * speed;
+    assert.ok(fits, `${beats} publications a second of an idle fleet, not ${expected}`);
 
     const before = [await heard(0), await heard(1), await heard(2)];
     const busy = await measured(async () => {
@@ -75,7 +78,7 @@ describe('what a fleet costs', () => {
     assert.equal(Number(listening), 2, 'gateways that redis delivers the conversation to');
   });
 
-  it('is one subscription while somebody is there', { timeout: 60_000 }, async () => {
+  it('is one subscription while somebody is there', { timeout: scaled(60_000) }, async () => {
     const [ann, bob] = [await person(fleet.node(0)), await person(fleet.node(1))];
     const { id } = await converse(ann, [bob]);
     const subscribed = async () => {
@@ -94,7 +97,7 @@ describe('what a fleet costs', () => {
     assert.equal(await subscribed(), 1, 'one is still there');
   });
 
-  it('is no more looks for what a killed gateway may say, once it is known to be dead', { timeout: 60_000 }, async () => {
+  it('is no more looks for what a killed gateway may say, once it is known to be dead', { timeout: scaled(60_000) }, async () => {
     const [ann, bob] = [await person(fleet.node(0)), await person(fleet.node(1))];
     await converse(ann, [bob]);
     await join(0, ann);
@@ -112,8 +115,9 @@ describe('what a fleet costs', () => {
     await fleet.node(2).kill();
     try {
       await sleep(5_000);
-      const during = (await looks()) - before;
-      assert.ok(during >= 4, `${during} looks while it may live`);
+      let during;
+      const looking = async () => (during = (await looks()) - before) >= 4;
+      await until('looks while it may live', looking, 1_000);
       await until('the looks to end', whole, 20_000);
       console.log(
         `a gateway killed and not replaced: ${during} looks by two others in 5 s, ${(await looks()) - before} in all; ` +

@@ -6,6 +6,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import WebSocket, { WebSocketServer } from 'ws';
 import { startHaproxy } from '../harness/haproxy.mjs';
 import { HOST, sleep, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 /** A stand-in for a gateway: says who it is, and can be told to drain or to refuse. */
 async function standIn(name) {
@@ -160,13 +161,13 @@ describe('haproxy.cfg', () => {
       assert.equal(anew.status, 200);
       assert.notEqual(anew.body, first.body);
       for (let i = 0; i < 6; i += 1) assert.equal((await get('/api/openapi.json')).status, 200);
-      assert.ok(Date.now() - began < 500, `${Date.now() - began} ms`);
+      assert.ok(Date.now() - began < scaled(500), `${Date.now() - began} ms`);
       const stray = await get(`${POLL}&sid=x`, { cookie: first.cookie });
       assert.equal(stray.status, 200);
       assert.notEqual(stray.body, first.body);
       const posted = await fetch(`${haproxy.url}${POLL}&sid=x`, { method: 'POST', body: '4', headers: { cookie: first.cookie } });
       assert.equal(posted.status, 200);
-      assert.ok(Date.now() - began < 3_000, `${Date.now() - began} ms`);
+      assert.ok(Date.now() - began < scaled(3_000), `${Date.now() - began} ms`);
     } finally {
       // The ports are gone: begin anew for the tests that follow.
       await haproxy.stop();

@@ -6,6 +6,7 @@ import { startFleet, total } from '../harness/fleet.mjs';
 import { ask, converse, device, person } from '../harness/people.mjs';
 import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const GONE_MS_MAX = 10_000;
 /** The same where only Redis knew who was there: a silent node is waited for. */
@@ -79,7 +80,7 @@ describe('presence across gateways', () => {
     assert.deepEqual(told(a, bob), ['online', 'offline']);
     const now = await asked(a, bob);
     assert.equal(now.status, 'offline');
-    assert.ok(Date.now() - Date.parse(now.lastSeen) < 10_000, `last seen ${now.lastSeen}`);
+    assert.ok(Date.now() - Date.parse(now.lastSeen) < scaled(10_000), `last seen ${now.lastSeen}`);
   });
 
   it('tells those who came with a crowd of whom comes right after them', async () => {
@@ -108,7 +109,7 @@ describe('presence across gateways', () => {
       await shows(a, bob, 'offline', GONE_MS_MAX + 2_000);
       const took = Date.now() - began;
       console.log(`people of a killed gateway offline after ${took} ms`);
-      assert.ok(took < GONE_MS_MAX, `${took} ms`);
+      assert.ok(took < scaled(GONE_MS_MAX), `${took} ms`);
       assert.equal((await asked(a, bob)).status, 'offline');
       await sleep(1_500);
       assert.equal(told(a, bob).filter((status) => status === 'offline').length, 1, 'told once');
@@ -121,7 +122,7 @@ describe('presence across gateways', () => {
     await shows(a, bob, 'online');
   });
 
-  it('shows the people of a gateway as they are while only its way to redis is cut', { timeout: 120_000 }, async () => {
+  it('shows the people of a gateway as they are while only its way to redis is cut', { timeout: scaled(120_000) }, async () => {
     const [ann, bob] = await pair();
     const a = await join(0, ann);
     await join(2, bob, { reconnection: false });
@@ -141,7 +142,7 @@ describe('presence across gateways', () => {
     try {
       const ghost = await longestGhost(15_000);
       console.log(`shown offline for ${ghost} ms while cut off for 15 s`);
-      assert.ok(ghost < GHOST_MS_MAX, `${ghost} ms`);
+      assert.ok(ghost < scaled(GHOST_MS_MAX), `${ghost} ms`);
       assert.deepEqual(told(a, bob).slice(before), [], 'and nobody was told so');
       assert.ok((await total(fleet.nodes, 'syncchat_backplane_nodes_spared_total')) > 0);
       const began = Date.now();
@@ -149,7 +150,7 @@ describe('presence across gateways', () => {
       await shows(a, bob, 'offline', GONE_MS_MAX + 2_000);
       const took = Date.now() - began;
       console.log(`people of a gateway killed while it was cut off offline after ${took} ms`);
-      assert.ok(took < GONE_MS_MAX, `${took} ms`);
+      assert.ok(took < scaled(GONE_MS_MAX), `${took} ms`);
       assert.equal((await asked(a, bob)).status, 'offline');
     } finally {
       network.heal();
@@ -160,12 +161,12 @@ describe('presence across gateways', () => {
     await shows(a, bob, 'online');
     network.cut();
     try {
-      assert.ok((await longestGhost(9_000)) < GHOST_MS_MAX, 'cut off for 9 s');
+      assert.ok((await longestGhost(9_000)) < scaled(GHOST_MS_MAX), 'cut off for 9 s');
     } finally {
       network.heal();
     }
     await reached();
-    assert.ok((await longestGhost(5_000)) < GHOST_MS_MAX, 'and after that');
+    assert.ok((await longestGhost(5_000)) < scaled(GHOST_MS_MAX), 'and after that');
     assert.equal((await asked(a, bob)).status, 'online');
   });
 
@@ -173,7 +174,7 @@ describe('presence across gateways', () => {
     ['one gateway is cut off from it', async () => network.cut(), async () => network.heal()],
     ['it is dead for all', () => fleet.redis.kill(), () => fleet.redis.restart()],
   ]) {
-    it(`tells who comes and goes while redis cannot say so: ${what}`, { timeout: 120_000 }, async () => {
+    it(`tells who comes and goes while redis cannot say so: ${what}`, { timeout: scaled(120_000) }, async () => {
       const [ann, bob] = await pair();
       const [eve, dan] = [await person(fleet.node(1)), await person(fleet.node(0))];
       await converse(ann, [bob, eve, dan], 'group', 'all');
@@ -219,12 +220,12 @@ describe('presence across gateways', () => {
       for (const who of [dan, eve]) assert.equal((await asked(a, who)).status, 'offline');
       assert.deepEqual([told(a, dan), told(a, eve).slice(-2)], [['online', 'offline'], ['online', 'offline']]);
       for (const [which, ms] of Object.entries(took)) {
-        assert.ok(ms < (which.startsWith('came') ? GHOST_MS_MAX : GONE_MS_MAX), `${which}: ${ms} ms`);
+        assert.ok(ms < scaled(which.startsWith('came') ? GHOST_MS_MAX : GONE_MS_MAX), `${which}: ${ms} ms`);
       }
     });
   }
 
-  it('takes the people of a gateway offline that is killed while redis is dead', { timeout: 120_000 }, async () => {
+  it('takes the people of a gateway offline that is killed while redis is dead', { timeout: scaled(120_000) }, async () => {
     const { a, bob, eve } = await lastNode();
     const before = told(a, eve).length;
     await fleet.redis.kill();
@@ -235,7 +236,7 @@ describe('presence across gateways', () => {
       await shows(a, bob, 'offline', GONE_MS_MAX + 2_000);
       const took = Date.now() - began;
       console.log(`people of a gateway killed while redis is dead offline after ${took} ms`);
-      assert.ok(took < GONE_MS_MAX, `${took} ms`);
+      assert.ok(took < scaled(GONE_MS_MAX), `${took} ms`);
       assert.equal((await asked(a, bob)).status, 'offline');
       assert.deepEqual(told(a, eve).slice(before).filter((status) => status === 'offline'), [], 'eve has another device');
     } finally {
@@ -250,7 +251,7 @@ describe('presence across gateways', () => {
 
   for (const returns of [true, false]) {
     const name = `takes the people of a gateway offline that dies with redis, which ${returns ? 'comes back empty' : 'stays away'}`;
-    it(name, { timeout: 120_000 }, async () => {
+    it(name, { timeout: scaled(120_000) }, async () => {
       const { a, bob, eve } = await lastNode();
       const before = told(a, eve).length;
       const began = Date.now();

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { TRANSPORTS, converse, device, person, rest, socketOf } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const seqs = (messages) => messages.map((message) => message.seq);
 const upTo = (last) => Array.from({ length: last }, (_, i) => i + 1);
@@ -25,7 +26,7 @@ describe('recovery of a connection', () => {
     const name = socket.of('authenticated').at(-1).node;
     return fleet.nodes[Number(name.slice(1)) - 1];
   };
-  const delays = { reconnectionDelay: 1_000, reconnectionDelayMax: 1_000 };
+  const delays = { reconnectionDelay: scaled(1_000), reconnectionDelayMax: scaled(1_000) };
   const back = (socket, times) =>
     until('it to be back', () => socket.connected && socket.of('authenticated').length === times, 20_000);
 
@@ -37,7 +38,7 @@ describe('recovery of a connection', () => {
   ];
   for (const [transport, emptied] of ways) {
     const name = `works on another gateway by ${transport} after the first was killed`;
-    it(emptied ? `${name} and Redis emptied` : name, { timeout: 90_000 }, async () => {
+    it(emptied ? `${name} and Redis emptied` : name, { timeout: scaled(90_000) }, async () => {
       const [ann, bob, cat] = [await person(fleet.haproxy), await person(fleet.haproxy), await person(fleet.haproxy)];
       const ids = [(await converse(ann, [bob])).id];
       for (let i = 0; i < 4; i += 1) ids.push((await converse(ann, [bob, cat])).id);
@@ -86,7 +87,7 @@ describe('recovery of a connection', () => {
     });
   }
 
-  it('loses and doubles nothing while the connection breaks again and again', { timeout: 60_000 }, async () => {
+  it('loses and doubles nothing while the connection breaks again and again', { timeout: scaled(60_000) }, async () => {
     const [ann, bob] = [await person(fleet.haproxy), await person(fleet.haproxy)];
     const ids = [(await converse(ann, [bob])).id];
     for (let i = 0; i < 24; i += 1) ids.push((await converse(ann, [bob], 'group')).id);
@@ -122,7 +123,7 @@ describe('recovery of a connection', () => {
     socket.disconnect();
   });
 
-  it('begins where the offset says, and nowhere for who has none', { timeout: 60_000 }, async () => {
+  it('begins where the offset says, and nowhere for who has none', { timeout: scaled(60_000) }, async () => {
     const [ann, bob, eve] = [await person(fleet.haproxy), await person(fleet.haproxy), await person(fleet.haproxy)];
     const { id } = await converse(ann, [bob, eve]);
     const first = await device(fleet.node(0), bob);
@@ -176,10 +177,10 @@ describe('recovery of a connection', () => {
     assert.ok((await total(fleet.nodes, 'syncchat_recoveries_total{result="invalid"}')) >= wrong.length);
   });
 
-  it('is honest when it cannot be had', { timeout: 30_000 }, async () => {
+  it('is honest when it cannot be had', { timeout: scaled(30_000) }, async () => {
     const [ann, bob] = [await person(fleet.haproxy), await person(fleet.haproxy)];
     const { id } = await converse(ann, [bob], 'group');
-    const socket = await device(fleet.node(0), bob, { reconnectionDelay: 700, reconnectionDelayMax: 700 });
+    const socket = await device(fleet.node(0), bob, { reconnectionDelay: scaled(700), reconnectionDelayMax: scaled(700) });
     await post(fleet.node(1), ann, id, 'before');
     await until('it to be heard', () => socket.received(id).length === 1);
     socket.io.engine.transport.ws.terminate();
@@ -193,7 +194,7 @@ describe('recovery of a connection', () => {
     socket.disconnect();
   });
 
-  it('goes on after an end of its own too, unless the client asks to begin anew', { timeout: 30_000 }, async () => {
+  it('goes on after an end of its own too, unless the client asks to begin anew', { timeout: scaled(30_000) }, async () => {
     const [ann, bob] = [await person(fleet.haproxy), await person(fleet.haproxy)];
     const { id } = await converse(ann, [bob]);
     const socket = await device(fleet.node(0), bob);

@@ -8,7 +8,7 @@ import { HOST, freePort, start, stop, tempDir, until } from './process.mjs';
 /** Starts the three and waits for a primary. Elections take about two seconds here. */
 export async function startReplicaSet() {
   await access(mongodBinary).catch(() => {
-    throw new Error(`no mongod at ${mongodBinary}: run "make services"`);
+    throw new Error(`no mongod at ${mongodBinary}: run tests/services.sh`);
   });
   const { dir, remove } = await tempDir('mongo3');
   const members = [];

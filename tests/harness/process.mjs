@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { scaled } from './speed.mjs';
 
 const children = new Set();
 const dirs = new Set();
@@ -67,7 +68,7 @@ export function start(command, args, options = {}) {
   return running;
 }
 
-/** Asks a child to end and waits, at most `ms`, then kills it. */
+/** Asks a child to end and waits, at most `ms` of the reference machine, then kills it. */
 export async function stop(running, signal = 'SIGTERM', ms = 10_000) {
   running.child.kill(signal);
   const late = Symbol('late');
@@ -75,7 +76,7 @@ export async function stop(running, signal = 'SIGTERM', ms = 10_000) {
   const outcome = await Promise.race([
     running.exited,
     new Promise((resolve) => {
-      timer = setTimeout(resolve, ms, late);
+      timer = setTimeout(resolve, scaled(ms), late);
     }),
   ]);
   clearTimeout(timer);
@@ -84,9 +85,13 @@ export async function stop(running, signal = 'SIGTERM', ms = 10_000) {
   return running.exited;
 }
 
-/** Waits until `check` gives something truthy; fails after `ms` with what it waited for. */
+/**
+ * Waits until `check` gives something truthy; fails after `ms` of the reference machine, with what it
+ * waited for.
+ */
 export async function until(what, check, ms = 10_000) {
-  const end = Date.now() + ms;
+  const limit = scaled(ms);
+  const end = Date.now() + limit;
   let last;
   for (;;) {
     try {
@@ -96,7 +101,7 @@ export async function until(what, check, ms = 10_000) {
     } catch (error) {
       last = error;
     }
-    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}; last: ${last}`);
+    if (Date.now() > end) throw new Error(`waited ${limit} ms for ${what}; last: ${last}`);
     await sleep(20);
   }
 }

@@ -7,6 +7,7 @@ import WebSocket from 'ws';
 import { startNode } from '../harness/node.mjs';
 import { TRANSPORTS, ask, converse, device, person, rest, say, socketOf } from '../harness/people.mjs';
 import { HOST, sleep, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 
@@ -22,7 +23,7 @@ function raw(port, bytes, ms = 1_500) {
     socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', done);
     socket.on('close', done);
-    setTimeout(done, ms);
+    setTimeout(done, scaled(ms));
   });
 }
 
@@ -233,7 +234,7 @@ describe('hostile input', () => {
       const error = await Promise.race([
         new Promise((resolve) => socket.on('connect_error', resolve)),
         socket.hears('authenticated').then(() => assert.fail(`let in with ${token.slice(0, 60)}`)),
-        sleep(3_000).then(() => new Error('no answer')),
+        sleep(scaled(3_000)).then(() => new Error('no answer')),
       ]);
       assert.equal(error.message, 'Authentication error', token.slice(0, 60));
       socket.disconnect();

@@ -1,5 +1,6 @@
 import { findings } from './axe';
 import { expect, testWith } from './fixtures';
+import { scaled } from './patience';
 import { attach } from './pictures';
 
 const test = testWith();
@@ -95,7 +96,7 @@ for (const [device, options] of [
     await check('log out with something unsent');
     await closed();
     await page.context().setOffline(false);
-    await expect(ann.banner).toHaveCount(0, { timeout: 30_000 });
+    await expect(ann.banner).toHaveCount(0, { timeout: scaled(30_000) });
     await expect(ben.conversation('Crew')).toContainText('a.txt');
 
     await page.goto(`${world.node.url}/#/c/000000000000000000000000`);

@@ -18,12 +18,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { freePort } from './node';
+import { scaled } from './patience';
 
 const BINARY = resolve(process.env.SYNCCHAT_TEST_S3 ?? '../target/services/bin/s3s-fs');
 const MANUAL = resolve('../README.md');
 const KEYS = { access: 'TESTACCESSKEY', secret: 'test/secret+key' };
 /** A server that does not answer by then will not. */
-const READY_MS = 20_000;
+const READY_MS = scaled(20_000);
 
 /** A bucket's rule for pages of other origins, as S3 spells it. */
 export interface CorsRule {

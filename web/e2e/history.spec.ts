@@ -1,4 +1,5 @@
 import { expect, logInOn, talked, testWith } from './fixtures';
+import { scaled } from './patience';
 import { writeMany } from './seed';
 
 const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
@@ -17,11 +18,11 @@ test('history comes back as one scrolls, and what is read does not jump', async 
   const end = ben.page.getByRole('button', { name: /^To the new/u });
   // (The newest line may be seen for a moment before the view is placed there.)
   await expect(async () => {
-    if (await end.isVisible()) await end.click({ timeout: 1_000 });
-    await expect(ann.message('line 230')).toContainText('read', { timeout: 1_000 });
-    await expect(ben.message('line 230')).toBeVisible({ timeout: 1_000 });
-    await expect(end).toHaveCount(0, { timeout: 1_000 });
-  }).toPass({ timeout: 30_000 });
+    if (await end.isVisible()) await end.click({ timeout: scaled(1_000) });
+    await expect(ann.message('line 230')).toContainText('read', { timeout: scaled(1_000) });
+    await expect(ben.message('line 230')).toBeVisible({ timeout: scaled(1_000) });
+    await expect(end).toHaveCount(0, { timeout: scaled(1_000) });
+  }).toPass({ timeout: scaled(30_000) });
   await ben.page.reload();
   await expect(ben.message('line 230')).toBeVisible();
 

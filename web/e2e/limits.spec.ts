@@ -1,4 +1,5 @@
 import { expect, testWith } from './fixtures';
+import { scaled } from './patience';
 
 /** Two messages at once, and one more every twenty seconds: far more than it takes to write three. */
 const test = testWith('--rate-messages', '3/m:2');
@@ -19,8 +20,8 @@ test('a message the server does not take says so, and is sent by Retry', async (
   const retry = third.getByRole('button', { name: 'Retry' });
   await expect(async () => {
     if (await retry.isVisible()) await retry.click();
-    await expect(third).toContainText('delivered', { timeout: 2_000 });
-  }).toPass({ timeout: 60_000 });
+    await expect(third).toContainText('delivered', { timeout: scaled(2_000) });
+  }).toPass({ timeout: scaled(60_000) });
   await ben.open(ann.name);
   await expect(ben.log.getByRole('article')).toHaveText([/one/u, /two/u, /three/u]);
 });

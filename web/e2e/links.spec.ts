@@ -5,9 +5,10 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from '@playwright/test';
 
 import { expect, testWith, type Person } from './fixtures';
+import { scaled } from './patience';
 import { attach, draw, isDrawn, picture } from './pictures';
 
-const LINK_TTL_MS = 2_000;
+const LINK_TTL_MS = scaled(2_000);
 const test = testWith('--file-link-ttl', `${LINK_TTL_MS}ms`);
 
 const words = Buffer.from('all that was said');

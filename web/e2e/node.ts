@@ -7,13 +7,15 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-const BINARY = resolve(process.env.SYNCCHAT_BIN ?? '../target/debug/syncchat');
+import { scaled } from './patience';
+
+const BINARY = resolve(process.env.SYNCCHAT_BIN ?? '../target/quick/syncchat');
 /** Settings of the tests themselves are none of the node's. */
 const ENVIRONMENT = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('SYNCCHAT_')),
 );
 /** A node that is not ready by then will not be. */
-const READY_MS = 20_000;
+const READY_MS = scaled(20_000);
 
 /** A port of this machine that was free a moment ago. */
 export async function freePort(): Promise<number> {

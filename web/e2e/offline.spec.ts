@@ -1,4 +1,5 @@
 import { expect, talked, testWith } from './fixtures';
+import { scaled } from './patience';
 
 const test = testWith('--drain', '2s');
 
@@ -33,9 +34,9 @@ test('what is written while the node is down survives a reload and arrives once'
   await ann.say('third offline');
 
   await world.node.start();
-  await expect(ann.banner).toHaveCount(0, { timeout: 30_000 });
+  await expect(ann.banner).toHaveCount(0, { timeout: scaled(30_000) });
   for (const text of ['first offline', 'second offline', 'third offline']) {
-    await expect(ben.message(text)).toHaveCount(1, { timeout: 30_000 });
+    await expect(ben.message(text)).toHaveCount(1, { timeout: scaled(30_000) });
     await expect(ann.message(text)).toHaveCount(1);
     await expect(ann.message(text)).toContainText('read');
   }
@@ -68,7 +69,7 @@ test('what was missed comes in order, edits and receipts too', async ({ world })
   await expect(ben.message('four')).toHaveCount(0);
 
   await ann.page.context().setOffline(false);
-  await expect(ann.banner).toHaveCount(0, { timeout: 30_000 });
+  await expect(ann.banner).toHaveCount(0, { timeout: scaled(30_000) });
   await expect(ann.log.getByRole('article')).toHaveText([
     /one/u,
     /two.*edited/u,
@@ -98,7 +99,7 @@ test('who was removed while away sees it on return, and sends nothing there', as
   await ann.page.keyboard.press('Escape');
   await expect(ann.log.getByText(`You removed ${ben.name}`)).toBeVisible();
   await ben.page.context().setOffline(false);
-  await expect(ben.banner).toHaveCount(0, { timeout: 30_000 });
+  await expect(ben.banner).toHaveCount(0, { timeout: scaled(30_000) });
   await expect(ben.conversation('Crew')).toHaveCount(0);
   await expect(cat.conversation('Crew')).not.toContainText('am I still here?');
 });
@@ -114,7 +115,7 @@ test('a node that is restarted in good order loses nothing on the way', async ({
   for (const person of [ann, ben]) {
     await expect(person.log.getByRole('article')).toHaveText(
       expected.map((text) => new RegExp(text, 'u')),
-      { timeout: 30_000 },
+      { timeout: scaled(30_000) },
     );
   }
   await expect(ann.message('meanwhile 5')).toContainText('read');

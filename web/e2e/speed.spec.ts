@@ -1,4 +1,5 @@
 import { expect, testWith } from './fixtures';
+import { scaled } from './patience';
 import { writeMany } from './seed';
 
 const test = testWith('--rate-messages', 'off', '--rate-requests', 'off');
@@ -73,7 +74,7 @@ function longestTasks(trace: Buffer): number[] {
 }
 
 test(`${MESSAGES} messages scroll without a stop`, async ({ world, browser }) => {
-  test.setTimeout(400_000);
+  test.setTimeout(scaled(400_000));
   const ann = await world.signUp('ann');
   const ben = await world.signUp('ben');
   await ann.begin([ben]);

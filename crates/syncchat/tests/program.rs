@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Node, call, free_address, run, syncchat, text, wait};
 use rustix::process::Signal;
+use test_speed::scaled;
 
 #[test]
 fn a_node_starts_from_nothing_and_says_so_once() {
@@ -255,14 +256,14 @@ fn a_drain_ends_open_sockets_and_then_itself() {
     assert!(!stranger.is_empty());
     // Idle, kept alive, and not to be waited for.
     let mut idle = TcpStream::connect(node.address).unwrap();
-    idle.set_read_timeout(Some(Duration::from_secs(20)))
+    idle.set_read_timeout(Some(scaled(Duration::from_secs(20))))
         .unwrap();
     let began = Instant::now();
     node.signal(Signal::INT);
     let (status, _) = node.end();
     assert_eq!(status.code(), Some(0));
     assert!(
-        began.elapsed() < Duration::from_secs(15),
+        began.elapsed() < scaled(Duration::from_secs(15)),
         "{:?}",
         began.elapsed()
     );

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use test_speed::scaled;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -66,7 +67,7 @@ impl Redis {
     }
 
     async fn answers(&mut self) {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + scaled(Duration::from_secs(10));
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
             assert!(Instant::now() < end, "redis did not start");
             assert!(
@@ -89,7 +90,7 @@ fn launch(port: u16, extra: &[String], dir: &TempDir) -> Child {
     let binary = binary();
     assert!(
         binary.exists(),
-        "no redis-server at {}: run \"make services\"",
+        "no redis-server at {}: run tests/services.sh",
         binary.display()
     );
     Command::new(binary)
@@ -130,7 +131,7 @@ impl Cluster {
         for other in &nodes[1..] {
             nodes[0].cli(&["cluster", "meet", "127.0.0.1", &other.port.to_string()]);
         }
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + scaled(Duration::from_secs(20));
         while !nodes
             .iter()
             .all(|n| n.cli(&["cluster", "info"]).contains("cluster_state:ok"))
@@ -158,9 +159,10 @@ pub(crate) fn free_port() -> u16 {
 
 /// Waits for a condition, with a bound.
 pub(crate) async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(15);
+    let limit = scaled(Duration::from_secs(15));
+    let end = Instant::now() + limit;
     while !check().await {
-        assert!(Instant::now() < end, "waited 15 s for {what}");
+        assert!(Instant::now() < end, "waited {limit:?} for {what}");
         sleep(Duration::from_millis(10)).await;
     }
 }

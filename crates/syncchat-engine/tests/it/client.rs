@@ -1,14 +1,16 @@
 //! Clients that write bytes, so that they can also write wrong ones.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use test_speed::scaled;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longer than anything takes that is to happen at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| scaled(Duration::from_secs(5)));
 
 /// An answer to a request.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub(crate) async fn send(
 pub(crate) async fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A connection that is cut behind its answer is as good.
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+    let _ = timeout(*PATIENCE, stream.read_to_end(&mut bytes))
         .await
         .expect("an answer");
     let text = String::from_utf8(bytes).unwrap();
@@ -181,7 +183,7 @@ impl Ws {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            match timeout(PATIENCE, stream.read_u8())
+            match timeout(*PATIENCE, stream.read_u8())
                 .await
                 .expect("an answer")
             {
@@ -202,7 +204,7 @@ impl Ws {
             });
         }
         let mut body = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut body))
+        let _ = timeout(*PATIENCE, stream.read_to_end(&mut body))
             .await
             .expect("a body");
         let body = String::from_utf8(body).unwrap();
@@ -269,7 +271,7 @@ impl Ws {
 
     /// What comes next.
     pub(crate) async fn next_raw(&mut self) -> Got {
-        timeout(PATIENCE, self.read()).await.expect("a frame")
+        timeout(*PATIENCE, self.read()).await.expect("a frame")
     }
 
     /// Reads on to the end of the connection; returns the close frame's code.

@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use syncchat_engine::{Config, Fleet, NodeTag, Peers};
 use syncchat_protocol::Frame;
+use test_speed::scaled;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Got, Poller, Ws, answer, request, text};
@@ -157,7 +158,7 @@ async fn a_session_without_a_living_node_is_unknown_at_once() {
             (400, "Session ID unknown")
         );
     }
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < scaled(Duration::from_secs(1)));
 }
 
 #[tokio::test]
@@ -214,14 +215,14 @@ async fn a_node_that_ends_lets_go_of_what_is_not_its_own() {
     there.engine.release_forwarded(Duration::from_millis(50));
     assert_eq!(ws.next().await, Got::End);
     here.emptied().await;
-    timeout(Duration::from_secs(1), there.engine.closed())
+    timeout(scaled(Duration::from_secs(1)), there.engine.closed())
         .await
         .unwrap();
     // Polls are still passed on, and held no longer than a moment.
     let poller = Poller::connect(here.address).await;
     let began = Instant::now();
     assert_eq!(by(&there, &poller).poll().await.body, "6");
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < scaled(Duration::from_secs(2)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

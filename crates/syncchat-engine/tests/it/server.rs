@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,8 +17,11 @@ use syncchat_engine::{
 };
 use syncchat_protocol::Frame;
 use syncchat_protocol::socketio::EventHead;
+use test_speed::scaled;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+
+use crate::client::PATIENCE;
 
 /// The application. Namespaces `/` and `/other`.
 pub(crate) struct App {
@@ -179,7 +182,7 @@ pub(crate) async fn serve_in(config: Config, fleet: Option<Fleet>) -> Served {
             tokio::spawn(
                 http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .header_read_timeout(Duration::from_secs(1))
+                    .header_read_timeout(scaled(Duration::from_secs(1)))
                     .serve_connection(TokioIo::new(stream), service)
                     .with_upgrades(),
             );
@@ -196,7 +199,7 @@ pub(crate) async fn serve_in(config: Config, fleet: Option<Fleet>) -> Served {
 pub(crate) fn quick() -> Config {
     Config {
         ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
+        ping_timeout: scaled(Duration::from_millis(200)),
         ..Config::default()
     }
 }
@@ -204,7 +207,8 @@ pub(crate) fn quick() -> Config {
 impl Served {
     /// The socket that joined last.
     pub(crate) async fn socket(&self) -> Socket<App> {
-        for _ in 0..200 {
+        let end = Instant::now() + *PATIENCE;
+        while Instant::now() < end {
             if let Some(socket) = self.app.sockets.lock().last() {
                 return socket.clone();
             }
@@ -215,7 +219,8 @@ impl Served {
 
     /// Waits until the application was told so.
     pub(crate) async fn told(&self, what: &str) {
-        for _ in 0..400 {
+        let end = Instant::now() + *PATIENCE;
+        while Instant::now() < end {
             if self.app.log.lock().iter().any(|told| told == what) {
                 return;
             }
@@ -236,7 +241,8 @@ impl Served {
 
     /// Waits until no session is left.
     pub(crate) async fn emptied(&self) {
-        for _ in 0..400 {
+        let end = Instant::now() + *PATIENCE;
+        while Instant::now() < end {
             if self.engine.sessions() == 0 {
                 return;
             }

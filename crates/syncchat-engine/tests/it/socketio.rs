@@ -7,6 +7,7 @@ use serde_json::value::to_raw_value;
 use syncchat_engine::{AckError, Class, Config, Pushed};
 use syncchat_protocol::Frame;
 use syncchat_protocol::socketio::EventHead;
+use test_speed::scaled;
 
 use crate::client::{Got, Poller, Ws, masked, text};
 use crate::server::serve;
@@ -242,7 +243,7 @@ async fn events_end_although_their_client_has_gone() {
     let closed = tokio::time::timeout(Duration::from_millis(50), served.engine.closed()).await;
     assert!(closed.is_err(), "an event is under way");
     served.app.gate.add_permits(1);
-    tokio::time::timeout(Duration::from_secs(2), served.engine.closed())
+    tokio::time::timeout(scaled(Duration::from_secs(2)), served.engine.closed())
         .await
         .unwrap();
     assert_eq!(served.app.waiting.load(Ordering::SeqCst), 0);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use syncchat_engine::{Config, DisconnectReason};
 use syncchat_protocol::Frame;
+use test_speed::scaled;
 use tokio::time::sleep;
 
 use crate::client::{Got, Poller, Ws, answer, text};
@@ -29,21 +30,27 @@ async fn assert_echo(ws: &mut Ws) {
 #[tokio::test]
 async fn polls_end_with_a_noop_once_the_probe_is_answered() {
     let served = serve(Config::default()).await;
-    let poller = Poller::connect(served.address).await;
-    let mut waiting = poller.begin_poll().await;
-    let mut ws = poller.candidate().await;
-    let begin = Instant::now();
-    probe(&mut ws).await;
-    assert_eq!(answer(&mut waiting).await.body, "6");
-    assert!(
-        begin.elapsed() < Duration::from_millis(80),
-        "at once for one that waits"
-    );
+    // At once for one that waits: sooner than one that comes later, in one of some tries at least, for
+    // the machine may be busy.
+    let mut tries = 0;
+    let (poller, _ws) = loop {
+        let poller = Poller::connect(served.address).await;
+        let mut waiting = poller.begin_poll().await;
+        let mut ws = poller.candidate().await;
+        let begin = Instant::now();
+        probe(&mut ws).await;
+        assert_eq!(answer(&mut waiting).await.body, "6");
+        if begin.elapsed() < Duration::from_millis(80) {
+            break (poller, ws);
+        }
+        tries += 1;
+        assert!(tries < 10, "{:?} for one that waits", begin.elapsed());
+    };
     let begin = Instant::now();
     assert_eq!(poller.poll().await.body, "6");
     let held = begin.elapsed().as_millis();
     assert!(
-        (95..200).contains(&held),
+        (95..scaled(Duration::from_millis(200)).as_millis()).contains(&held),
         "{held} ms for one that comes later"
     );
     // Data goes by poll until the upgrade.

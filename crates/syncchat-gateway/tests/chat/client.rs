@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use test_speed::scaled;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Long enough on a busy machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| scaled(Duration::from_secs(20)));
 
 pub(crate) struct Client {
     stream: WebSocketStream<TcpStream>,
@@ -54,7 +56,7 @@ impl Client {
             acks: 0,
             closed: None,
         };
-        let open = client.text(Instant::now() + PATIENCE).await;
+        let open = client.text(Instant::now() + *PATIENCE).await;
         assert!(open.is_some_and(|text| text.starts_with("0{")));
         client
     }
@@ -64,7 +66,7 @@ impl Client {
         let auth = token.map_or(String::new(), |token| json!({ "token": token }).to_string());
         self.send(format!("40{auth}")).await;
         loop {
-            match self.packet(Instant::now() + PATIENCE).await {
+            match self.packet(Instant::now() + *PATIENCE).await {
                 Some(Packet::Connected) => return Ok(()),
                 Some(Packet::Refused(why)) => return Err(why),
                 Some(Packet::Event(name, payload)) => self.events.push_back((name, payload)),
@@ -93,7 +95,7 @@ impl Client {
     }
 
     pub(crate) async fn ack(&mut self, id: u64) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + *PATIENCE;
         loop {
             match self.packet(until).await {
                 Some(Packet::Ack(other, payload)) if other == id => return payload,
@@ -114,7 +116,7 @@ impl Client {
 
     /// Waits for an event of this name. Others that come meanwhile are kept.
     pub(crate) async fn next(&mut self, name: &str) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + *PATIENCE;
         self.next_until(name, until)
             .await
             .unwrap_or_else(|| panic!("no {name}; closed: {:?}, {:?}", self.closed, self.events))
@@ -135,7 +137,7 @@ impl Client {
 
     /// Takes the next `count` events of these names, in the order in which they came.
     pub(crate) async fn next_of(&mut self, names: &[&str], count: usize) -> Vec<(String, Value)> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + *PATIENCE;
         let mut found = Vec::new();
         let mut others = VecDeque::new();
         while found.len() < count {
@@ -190,7 +192,7 @@ impl Client {
 
     /// Waits for the end.
     pub(crate) async fn end(&mut self) -> Closed {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + *PATIENCE;
         while let Some(event) = self.event(until).await {
             self.events.push_back(event);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use syncchat_backplane::LimiterRates;
 use syncchat_core::ports::limiter::Rate;
+use test_speed::scaled;
 
 use crate::client::{Client, Closed};
 use crate::node::{Node, Settings};
@@ -142,7 +143,7 @@ async fn who_brings_no_token_in_time_is_disconnected() {
 #[tokio::test]
 async fn a_token_ends_with_a_warning_and_a_goodbye() {
     let node = Node::with(Settings {
-        access_ttl: Duration::from_secs(2),
+        access_ttl: scaled(Duration::from_secs(2)),
         ..Settings::default()
     })
     .await;
@@ -260,7 +261,7 @@ async fn a_drain_says_goodbye_to_everybody_and_lets_nobody_in() {
         }
     };
     tokio::join!(drain, goodbyes);
-    let refused = tokio::time::timeout(Duration::from_secs(5), async {
+    let refused = tokio::time::timeout(scaled(Duration::from_secs(5)), async {
         let stream = tokio::net::TcpStream::connect(node.address)
             .await
             .expect("a connection");

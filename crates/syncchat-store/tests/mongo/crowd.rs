@@ -7,6 +7,7 @@ use mongodb::bson::oid::ObjectId;
 use syncchat_core::model::{ConversationId, SystemEvent, UserId};
 use syncchat_core::ports::store::{Append, Appended, LogEnd, LogRange, Store};
 use syncchat_store::suite::{World, named, one, people, system, text};
+use test_speed::scaled;
 
 use crate::support::Mongod;
 
@@ -123,7 +124,7 @@ async fn gateways_that_write_at_once_get_their_shares() {
     );
     assert!(sum * 10 > alone * 6, "{sum} by three, {alone} by one");
     assert!(
-        longest < Duration::from_secs(1),
+        longest < scaled(Duration::from_secs(1)),
         "somebody waited {longest:?}"
     );
     let head = worlds[0].conversation(id).await;

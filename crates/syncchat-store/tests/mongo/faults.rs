@@ -1,23 +1,24 @@
 //! What happens when mongod dies, stops answering, or is not what it should be.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 use syncchat_core::model::{ConversationId, Message, UserId};
 use syncchat_core::ports::store::{Append, Appended, LogRange, Store, StoreError};
 use syncchat_store::suite::{World, named, one, text};
+use test_speed::scaled;
 
 use crate::support::Mongod;
 
 /// What a call may take at most, its own bound and some for a busy machine.
-const BOUND: Duration = Duration::from_secs(8);
+static BOUND: LazyLock<Duration> = LazyLock::new(|| scaled(Duration::from_secs(8)));
 /// What a call may take that finds nobody at the address, on a busy machine.
-const DEAD_BOUND: Duration = Duration::from_millis(3_900);
+static DEAD_BOUND: LazyLock<Duration> = LazyLock::new(|| scaled(Duration::from_millis(3_900)));
 /// How soon all must be well again.
-const HEALED_WITHIN: Duration = Duration::from_secs(30);
+static HEALED_WITHIN: LazyLock<Duration> = LazyLock::new(|| scaled(Duration::from_secs(30)));
 
 async fn world(mongod: &Mongod) -> World {
     let store = syncchat_store::open(&mongod.url("faults")).await.unwrap();
@@ -36,7 +37,7 @@ async fn fails_within<T>(bound: Duration, call: impl Future<Output = Result<T, S
 async fn until_it_answers(store: &Arc<dyn Store>) {
     let begun = Instant::now();
     while let Err(error) = store.check().await {
-        assert!(begun.elapsed() < HEALED_WITHIN, "{error}");
+        assert!(begun.elapsed() < *HEALED_WITHIN, "{error}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -57,7 +58,7 @@ async fn a_dead_or_frozen_server_is_unavailable_and_heals() {
         } else {
             mongod.kill()
         }
-        let bound = if frozen { BOUND } else { DEAD_BOUND };
+        let bound = if frozen { *BOUND } else { *DEAD_BOUND };
         let ((), (), (), ()) = tokio::join!(
             fails_within(bound, store.append(vec![append.clone()])),
             fails_within(bound, store.heads(&ids)),
@@ -72,7 +73,7 @@ async fn a_dead_or_frozen_server_is_unavailable_and_heals() {
         until_it_answers(store).await;
         // It may have been written while nobody knew: then sending it again finds it.
         // While that write is still under way it only stands in the way of the repetition.
-        let end = Instant::now() + HEALED_WITHIN;
+        let end = Instant::now() + *HEALED_WITHIN;
         let mut appended = store.append(vec![append.clone()]).await.unwrap();
         while appended == [Appended::Moved] {
             assert!(Instant::now() < end, "the write of before stays in the way");
@@ -144,7 +145,7 @@ async fn send_until(
         while !open.is_empty() {
             let begun = Instant::now();
             let Ok(heads) = world.store.conversations(&open).await else {
-                assert!(begun.elapsed() < BOUND);
+                assert!(begun.elapsed() < *BOUND);
                 continue;
             };
             let name = format!("{sender}-{nth}");
@@ -157,7 +158,7 @@ async fn send_until(
                 .collect();
             let begun = Instant::now();
             let answer = world.store.append(batch.clone()).await;
-            assert!(begun.elapsed() < BOUND, "took {:?}", begun.elapsed());
+            assert!(begun.elapsed() < *BOUND, "took {:?}", begun.elapsed());
             for (append, appended) in batch.iter().zip(answer.unwrap_or_default()) {
                 if appended != Appended::Moved {
                     acknowledged.push(append.messages[0].content.clone());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mongodb::bson::{doc, oid::ObjectId};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
+use test_speed::scaled;
 
 /// Runs mongod, does what it is told line by line, and cleans up when nobody can tell it anything
 /// any more: then the test's process has ended, however it did.
@@ -142,7 +143,10 @@ impl Mongod {
             if hello.get_bool("isWritablePrimary").unwrap_or(false) {
                 return;
             }
-            assert!(begun.elapsed() < PRIMARY_WITHIN, "mongod is not primary");
+            assert!(
+                begun.elapsed() < scaled(PRIMARY_WITHIN),
+                "mongod is not primary"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -4,12 +4,14 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use test_speed::scaled;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| scaled(Duration::from_secs(30)));
 
 /// The program with these arguments in this folder, without settings from our environment.
 pub(crate) fn syncchat(folder: &Path, args: &[&str]) -> Command {
@@ -140,7 +142,7 @@ pub(crate) fn call(
     body: &str,
 ) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(to)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(*PATIENCE))?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
@@ -170,7 +172,7 @@ pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "waited too long for {what}");
+        assert!(began.elapsed() < *PATIENCE, "waited too long for {what}");
         sleep(Duration::from_millis(20));
     }
 }
