@@ -1,11 +1,15 @@
 # Thin on purpose: what there is to do is done by cargo, by `cargo xtask` (crates/xtask) and by
-# tests/run.sh.
+# tests/run.mjs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fleet chaos load bench bench-peers
+.PHONY: help run build test watch check check-rust check-page check-front fleet chaos load bench bench-peers
 
 NODE := target/release/syncchat
+
+# Cargo's profile for tests, lints and chores: one, so that nothing is compiled twice.
+export PROFILE ?= quick
+XTASK := cargo run --quiet --locked --profile $(PROFILE) --package xtask --
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -17,8 +21,11 @@ build: ## the release binary, with the web client inside where Node.js is there
 	@cargo xtask web
 	@cargo build --release --locked --bin syncchat
 
-test: ## install and start what the tests need, run them all, stop what was started
-	@tests/run.sh
+test: ## fetch and build what the tests need and run them, side by side; ONLY=core,e2e,… for some
+	@tests/run.mjs "$(ONLY)"
+
+watch: ## the tests of one crate, again after each change; CRATE=gateway
+	@tests/watch.mjs "$(CRATE)"
 
 fleet: build ## a whole fleet on 127.0.0.1:8000: Redis, MongoDB, three gateways, HAProxy; Ctrl-C ends it
 	@tests/services.sh fleet
@@ -27,7 +34,8 @@ fleet: build ## a whole fleet on 127.0.0.1:8000: Redis, MongoDB, three gateways,
 chaos: build ## the fleet's fault tests at length; SYNCCHAT_CHAOS_SECONDS of random faults
 	@tests/services.sh fleet
 	@tests/clients.sh
-	@SYNCCHAT_CHAOS_SECONDS=$${SYNCCHAT_CHAOS_SECONDS:-600} npm --prefix tests run --silent chaos
+	@SYNCCHAT_BIN=$(abspath $(NODE)) SYNCCHAT_CHAOS_SECONDS=$${SYNCCHAT_CHAOS_SECONDS:-600} \
+	  npm --prefix tests run --silent chaos
 
 load: ## half a minute of load on a running node or fleet; URL=http://127.0.0.1:8000 for a fleet
 	@cargo build --release --locked -p syncchat-loadtest
@@ -57,11 +65,19 @@ bench-peers:
 
 check: ## formatting, lints, tidiness, licences
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets --locked -- -D warnings
-	@cargo xtask tidy
-	@cargo xtask web
-	@if [ -d web/node_modules ]; then npm --prefix web run --silent lint; fi
-	@tests/services.sh fleet
-	@PATH=$$PATH:/usr/sbin haproxy -c -q -f haproxy.cfg
+	@$(XTASK) tidy
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target check-rust check-page check-front
+
+check-rust:
+	@cargo clippy --workspace --all-targets --locked --profile $(PROFILE) -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  cargo deny --offline check --config .deny.toml bans licenses sources; fi
+
+# Xtask is built by now: it does not wait for the other build.
+check-page:
+	@$(XTASK) web
+	@if [ -d web/node_modules ]; then npm --prefix web run --silent lint; fi
+
+check-front:
+	@tests/services.sh fleet
+	@PATH=$$PATH:/usr/sbin haproxy -c -q -f haproxy.cfg

