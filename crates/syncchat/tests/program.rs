@@ -270,6 +270,20 @@ fn a_drain_ends_open_sockets_and_then_itself() {
     assert_eq!(idle.read(&mut [0; 16]).unwrap_or(0), 0);
 }
 
+/// The features of tests must not bring a store that forgets into the program that they drive.
+#[cfg(not(feature = "memory-store"))]
+#[test]
+fn a_store_in_memory_is_not_offered() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["check", "--store", "memory:"]);
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    assert!(
+        complaint.contains("--store: must be sqlite:PATH"),
+        "{complaint}"
+    );
+}
+
 #[test]
 fn check_says_what_answers() {
     let folder = tempfile::tempdir().unwrap();
