@@ -8,7 +8,7 @@ SHELL := /bin/bash
 NODE := target/release/syncchat
 
 # Cargo's profile for tests, lints and chores: one, so that nothing is compiled twice.
-export PROFILE ?= quick
+export PROFILE ?= dev
 XTASK := cargo run --quiet --locked --profile $(PROFILE) --package xtask --
 
 help: ## this list

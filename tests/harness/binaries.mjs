@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
 /** The profile that tests build with; the Makefile has the same default. */
-export const profile = process.env.PROFILE ?? 'quick';
+export const profile = process.env.PROFILE ?? 'dev';
 
 /** Cargo's folder of that profile: `dev` is built in `debug`. */
 export const built = path.join(root, 'target', profile === 'dev' ? 'debug' : profile);

@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 
 import { scaled } from './patience';
 
-const BINARY = resolve(process.env.SYNCCHAT_BIN ?? '../target/quick/syncchat');
+const BINARY = resolve(process.env.SYNCCHAT_BIN ?? '../target/debug/syncchat');
 /** Settings of the tests themselves are none of the node's. */
 const ENVIRONMENT = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('SYNCCHAT_')),

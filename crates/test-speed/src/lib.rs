@@ -25,7 +25,9 @@ pub fn scaled(limit: Duration) -> Duration {
 /// The speed from 0.1 to 1, where 1 is the machine that the limits were chosen on; 1 too where nobody
 /// has measured it.
 fn parse(given: Option<&str>) -> f64 {
-    let speed = given.and_then(|given| given.parse().ok()).unwrap_or(1.0);
+    let speed = given
+        .and_then(|given| given.parse::<f64>().ok())
+        .unwrap_or(1.0);
     if (0.0..1.0).contains(&speed) {
         speed.max(SPEED_MIN)
     } else {
