@@ -33,7 +33,7 @@ async fn polls_end_with_a_noop_once_the_probe_is_answered() {
     // At once for one that waits: sooner than one that comes later, in one of some tries at least, for
     // the machine may be busy.
     let mut tries = 0;
-    let (poller, _ws) = loop {
+    let (poller, mut ws) = loop {
         let poller = Poller::connect(served.address).await;
         let mut waiting = poller.begin_poll().await;
         let mut ws = poller.candidate().await;
