@@ -8,13 +8,16 @@ use super::errors::store_error;
 use crate::OpenError;
 
 /// What this release reads and writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// "Sync", in the file's header.
 const APPLICATION_ID: i64 = 0x5379_6e63;
 
 /// Steps from version n to n + 1, oldest first.
-const STEPS: [&str; VERSION as usize] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; VERSION as usize] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Brings a file to [`VERSION`] in one transaction, and says what that took.
 pub(super) fn upgrade(connection: &mut Connection) -> Result<Vec<String>, OpenError> {
