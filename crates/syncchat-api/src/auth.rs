@@ -12,7 +12,8 @@ use crate::extract::{Body, ClientAddr, json_response};
 use crate::openapi::{AnyCall, BodyNeeded, CallerNeeded, Contradiction};
 use crate::router::Api;
 
-/// Makes an account and logs it in.
+/// Makes an account and logs it in. The same registration again within ten minutes, with the same
+/// password, logs in to the account it made, for its answer may have been lost.
 #[utoipa::path(
     post,
     path = "/api/auth/register",
@@ -60,8 +61,9 @@ pub(crate) async fn login(
     session_answer(StatusCode::OK, &session)
 }
 
-/// Exchanges a refresh token for a new pair. The old one dies; used twice, it revokes every token
-/// that descends from the same log-in.
+/// Exchanges a refresh token for a new pair. The same token gives the same successor until that one is
+/// used, so a call whose answer was lost can be repeated; used after its successor, it revokes every
+/// token that descends from the same log-in.
 #[utoipa::path(
     post,
     path = "/api/auth/refresh",
@@ -77,7 +79,8 @@ pub(crate) async fn refresh(State(api): State<Api>, Body(body): Body<Refresh>) -
     session_answer(StatusCode::OK, &session)
 }
 
-/// Logs out: revokes every refresh token that descends from the same log-in, and ends its sockets.
+/// Logs out: revokes every refresh token that descends from the same log-in, and ends its sockets. If the
+/// store does not answer (503), that is done as soon as it does.
 #[utoipa::path(
     post,
     path = "/api/auth/logout",

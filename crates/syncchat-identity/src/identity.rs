@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use syncchat_core::error::{Error, ErrorCode, Result};
 use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
-use syncchat_core::ports::fleet::{Fleet, FleetEvent};
+use syncchat_core::ports::fleet::Fleet;
 use syncchat_core::ports::limiter::{LimitKind, Limiter};
 use syncchat_core::ports::store::{AccountStore, AccountWrite, Rotation, StoreError};
 use syncchat_core::text;
 
-use crate::limits::{EXPIRED_TOKENS_BATCH, LOGIN_BYTES_MAX};
+use crate::doubts::{Change, Doubts};
+use crate::limits::{
+    EXPIRED_TOKENS_BATCH, FAMILIES_READ_MAX, LOGIN_BYTES_MAX, REGISTRATION_REPEAT_SPAN,
+};
 use crate::metrics;
 use crate::passwords::{self, Passwords};
 use crate::recovery::{Seal, Seals};
-use crate::refresh;
+use crate::refresh::{self, Token};
 use crate::tokens::{Claims, Family, Secret, Tokens};
 
 /// How tokens and passwords are made.
@@ -61,11 +64,11 @@ pub struct Session {
 pub struct Identity {
     accounts: Arc<dyn AccountStore>,
     limiter: Arc<dyn Limiter>,
-    fleet: Arc<dyn Fleet>,
     passwords: Passwords,
     tokens: Tokens,
     seals: Seals,
     refresh_ttl: Duration,
+    doubts: Doubts,
 }
 
 impl Identity {
@@ -77,9 +80,9 @@ impl Identity {
         config: &IdentityConfig,
     ) -> Identity {
         Identity {
+            doubts: Doubts::new(Arc::clone(&accounts), fleet),
             accounts,
             limiter,
-            fleet,
             passwords: Passwords::new(config.bcrypt_cost),
             tokens: Tokens::new(&config.secret, &config.former_secrets, config.access_ttl),
             seals: Seals::new(&config.secret, &config.former_secrets),
@@ -87,7 +90,9 @@ impl Identity {
         }
     }
 
-    /// Makes an account and logs it in.
+    /// Makes an account and logs it in. The same registration again, within
+    /// [`REGISTRATION_REPEAT_SPAN`], logs in to the account it made before: the first answer may have
+    /// been lost.
     ///
     /// # Errors
     /// `invalid` naming the field; `conflict` naming the field taken; `rate_limited` by address;
@@ -98,17 +103,55 @@ impl Identity {
             .take(LimitKind::Registrations, &address_key(address))
             .await
             .map_err(Error::rate_limited)?;
-        let password_hash = self.passwords.slot().await?.hash(request.password).await?;
+        let password = request.password.clone();
+        let password_hash = self.passwords.slot().await?.hash(password).await?;
         let account = Account {
             user: checked,
             password_hash,
         };
-        match self.accounts.create_account(&account).await {
-            Ok(AccountWrite::Done) => self.begin(account.user).await,
-            Ok(AccountWrite::UsernameTaken) => Err(Error::conflict("username", "is taken")),
-            Ok(AccountWrite::EmailTaken) => Err(Error::conflict("email", "is taken")),
-            Ok(AccountWrite::Missing) => Err(Error::new(ErrorCode::Internal, "account not made")),
-            Err(error) => Err(store_error(&error)),
+        let taken = match self.accounts.create_account(&account).await {
+            Ok(AccountWrite::Done) => return self.begin(account.user).await,
+            Ok(AccountWrite::UsernameTaken) => Error::conflict("username", "is taken"),
+            Ok(AccountWrite::EmailTaken) => Error::conflict("email", "is taken"),
+            Ok(AccountWrite::Missing) => Error::new(ErrorCode::Internal, "account not made"),
+            Err(error) => return Err(store_error(&error)),
+        };
+        let made_before = self.made_before(&account.user, request.password, address);
+        match made_before.await? {
+            Some(user) => {
+                ::metrics::counter!(metrics::REGISTRATIONS_REPEATED).increment(1);
+                self.begin(user).await
+            }
+            None => Err(taken),
+        }
+    }
+
+    /// The account that the same registration made a short time ago. It has to prove the password,
+    /// under the same limits as a log-in, so it lets nobody guess more than a log-in does.
+    async fn made_before(
+        &self,
+        wanted: &User,
+        password: String,
+        address: IpAddr,
+    ) -> Result<Option<User>> {
+        let found = self.accounts.account_by_login(&wanted.username).await;
+        let found = found.map_err(|error| store_error(&error))?;
+        let is_same = |account: &Account| {
+            let user = &account.user;
+            user.username == wanted.username
+                && user.email == wanted.email
+                && Timestamp::now().since(user.created_at) <= REGISTRATION_REPEAT_SPAN
+        };
+        let Some(account) = found.filter(is_same) else {
+            return Ok(None);
+        };
+        let target = account_key(&wanted.username, Some(&account));
+        let address = address_key(address);
+        match self.fits(Some(&account), password, &address, &target).await {
+            Ok(true) => Ok(Some(account.user)),
+            Ok(false) => Ok(None),
+            Err(error) if error.code == ErrorCode::RateLimited => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -130,23 +173,10 @@ impl Identity {
             false => None,
         };
         let target = account_key(login, account.as_ref());
-        let slot = self.passwords.slot().await?;
-        // Asked when the turn has come: whoever sends many guesses at once is held to the limit,
-        // and at most one guess for each core goes beyond it.
-        self.peek_logins(&address).await?;
-        self.peek_logins(&target).await?;
-        let hash = account
-            .as_ref()
-            .map(|account| account.password_hash.clone());
-        let verdict = slot.verify(password, hash).await?;
-        if let (true, Some(account)) = (verdict.fits(), account) {
-            verdict.release();
+        let fits = self.fits(account.as_ref(), password, &address, &target);
+        if let (true, Some(account)) = (fits.await?, account) {
             return self.begin(account.user).await;
         }
-        // The failure is counted; a bucket that is empty by now changes nothing for this caller.
-        let _ = self.limiter.take(LimitKind::Logins, &address).await;
-        let _ = self.limiter.take(LimitKind::Logins, &target).await;
-        verdict.release();
         ::metrics::counter!(metrics::LOGINS_FAILED).increment(1);
         Err(Error::new(
             ErrorCode::Unauthorized,
@@ -154,53 +184,114 @@ impl Identity {
         ))
     }
 
-    /// A new pair for a refresh token, which dies. One that was used before revokes its family.
+    /// Whether the password is the account's, within the limits of log-ins; a failure is counted.
+    /// Takes as long where there is no account.
+    async fn fits(
+        &self,
+        account: Option<&Account>,
+        password: String,
+        address: &str,
+        target: &str,
+    ) -> Result<bool> {
+        let slot = self.passwords.slot().await?;
+        // Asked when the turn has come: whoever sends many guesses at once is held to the limit,
+        // and at most one guess for each core goes beyond it.
+        self.peek_logins(address).await?;
+        self.peek_logins(target).await?;
+        let hash = account.map(|account| account.password_hash.clone());
+        let verdict = slot.verify(password, hash).await?;
+        let fits = verdict.fits() && account.is_some();
+        if !fits {
+            // The failure is counted; a bucket that is empty by now changes nothing for this caller.
+            let _ = self.limiter.take(LimitKind::Logins, address).await;
+            let _ = self.limiter.take(LimitKind::Logins, target).await;
+        }
+        verdict.release();
+        Ok(fits)
+    }
+
+    /// A new pair for a refresh token. The same token gives the same successor until that one is
+    /// used, with a fresh access token; so a refresh whose answer was lost can be repeated. Used after
+    /// its successor, it revokes its family.
     ///
     /// # Errors
-    /// `unauthorized`; `unavailable`.
+    /// `unauthorized`; `unavailable`: to be repeated with the same token.
     pub async fn refresh(&self, token: &str) -> Result<Session> {
-        let hash = refresh::hash(token).ok_or_else(bad_refresh)?;
+        let token = Token::parse(token).ok_or_else(bad_refresh)?;
+        let salt = refresh::new_salt()?;
+        let next = token.successor(&salt);
         // The store puts the old token's person and family in place of these.
         let nobody = UserId::from_bytes([0; 12]);
-        let next = refresh::generate(nobody, Family::default(), self.refresh_ttl)?;
+        let stored = next.stored(nobody, Family::default(), self.refresh_ttl);
+        let attempt = self.doubts.attempt(token.hash(), Change::Refresh);
         let rotation = self
             .accounts
-            .rotate_refresh_token(hash, &next.stored, Timestamp::now())
+            .rotate_refresh_token(token.hash(), &stored, salt, Timestamp::now())
             .await
             .map_err(|error| store_error(&error))?;
+        attempt.settle();
         match rotation {
-            Rotation::Rotated { user, family } => {
-                let user = self.user(user).await?.ok_or_else(bad_refresh)?;
-                self.session(user, family, next.text)
+            Rotation::Rotated { user, family } => self.renewed(user, family, &next).await,
+            Rotation::Repeated { user, family, salt } => {
+                ::metrics::counter!(metrics::REFRESH_REPEATED).increment(1);
+                self.renewed(user, family, &token.successor(&salt)).await
             }
             Rotation::Reused { user, family } => {
                 ::metrics::counter!(metrics::REFRESH_REUSED).increment(1);
-                tracing::warn!(%user, "refresh token used twice, its family is revoked");
-                self.tell_revoked(user, family);
+                tracing::warn!(%user, "refresh token used after its successor, its family is revoked");
+                self.doubts.announce(user, family);
                 Err(bad_refresh())
             }
             Rotation::Unknown => Err(bad_refresh()),
         }
     }
 
-    /// Revokes the family of this refresh token. Nobody's token: nothing happens, and nothing is
-    /// given away.
+    async fn renewed(&self, user: UserId, family: Family, next: &Token) -> Result<Session> {
+        let user = self.user(user).await?.ok_or_else(bad_refresh)?;
+        self.session(user, family, next.text())
+    }
+
+    /// Revokes the family of this refresh token, and announces it, again if it was done before.
+    /// Nobody's token: nothing happens, and nothing is given away. If the outcome is unknown, the
+    /// log-out is done and announced as soon as the store answers ([`Self::settle_doubts`]).
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn logout(&self, token: &str) -> Result<()> {
-        let Some(hash) = refresh::hash(token) else {
+        let Some(token) = Token::parse(token) else {
             return Ok(());
         };
+        let attempt = self.doubts.attempt(token.hash(), Change::LogOut);
         let revoked = self
             .accounts
-            .revoke_refresh_token(hash)
+            .revoke_refresh_token(token.hash())
             .await
             .map_err(|error| store_error(&error))?;
+        attempt.settle();
         if let Some((user, family)) = revoked {
-            self.tell_revoked(user, family);
+            self.doubts.announce(user, family);
         }
         Ok(())
+    }
+
+    /// Settles log-outs and refreshes whose outcome was unknown, and announces what was revoked. Runs
+    /// until it is dropped; one task for each node.
+    pub async fn settle_doubts(&self) {
+        self.doubts.settle().await;
+    }
+
+    /// Those of these families that are revoked, each with its user. One read for each
+    /// [`FAMILIES_READ_MAX`] of them.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn revoked(&self, families: &[Family]) -> Result<Vec<(UserId, Family)>> {
+        let mut revoked = Vec::new();
+        for families in families.chunks(FAMILIES_READ_MAX) {
+            let found = self.accounts.revoked_families(families).await;
+            revoked.extend(found.map_err(|error| store_error(&error))?);
+        }
+        Ok(revoked)
     }
 
     /// Who holds this access token. Cheap and without I/O.
@@ -240,12 +331,12 @@ impl Identity {
 
     async fn begin(&self, user: User) -> Result<Session> {
         let family = refresh::new_family()?;
-        let token = refresh::generate(user.id, family, self.refresh_ttl)?;
+        let token = Token::generate()?;
         self.accounts
-            .add_refresh_token(&token.stored)
+            .add_refresh_token(&token.stored(user.id, family, self.refresh_ttl))
             .await
             .map_err(|error| store_error(&error))?;
-        self.session(user, family, token.text)
+        self.session(user, family, token.text())
     }
 
     fn session(&self, user: User, family: Family, refresh_token: String) -> Result<Session> {
@@ -268,13 +359,6 @@ impl Identity {
             .peek(LimitKind::Logins, key)
             .await
             .map_err(Error::rate_limited)
-    }
-
-    fn tell_revoked(&self, user: UserId, family: Family) {
-        self.fleet.publish(FleetEvent::Revoked {
-            user,
-            family: Some(family),
-        });
     }
 }
 

@@ -5,14 +5,17 @@
 //! [`Error`](syncchat_core::Error), so both edges answer alike.
 //!
 //! An access token is stateless: it is good until it expires, on every node, without a question to
-//! the store. A log-out, or a refresh token used twice, revokes the whole family of refresh tokens
-//! and tells the fleet ([`FleetEvent::Revoked`](syncchat_core::ports::fleet::FleetEvent)), which
-//! ends the family's live sockets at once; REST calls with an access token already handed out go
-//! on until it expires (15 minutes by default).
+//! the store. A used refresh token can be presented again until its successor is used, and gets the
+//! same answer: whoever lost it, and two tabs at once, go on. A log-out, or a refresh token used
+//! after its successor, revokes the whole family of refresh tokens and tells the fleet
+//! ([`FleetEvent::Revoked`](syncchat_core::ports::fleet::FleetEvent)), which ends the family's live
+//! sockets at once; REST calls with an access token already handed out go on until it expires (15
+//! minutes by default).
 //!
-//! Read in this order: [`identity`], [`passwords`], [`tokens`], [`refresh`], [`recovery`],
+//! Read in this order: [`identity`], [`passwords`], [`tokens`], [`refresh`], `doubts`, [`recovery`],
 //! [`limits`].
 
+mod doubts;
 mod hs256;
 pub mod identity;
 pub mod limits;

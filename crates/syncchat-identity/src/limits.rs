@@ -12,8 +12,10 @@ pub const SECRETS_MAX: usize = 8;
 pub const ACCESS_TOKEN_BYTES_MAX: usize = 4_096;
 /// Bytes of a `pid`. Ours have 20. Longer: it is none of ours.
 pub const PID_BYTES_MAX: usize = 64;
-/// Bytes of randomness in a refresh token.
+/// Bytes of a refresh token, none of which can be guessed.
 pub const REFRESH_TOKEN_BYTES: usize = 32;
+/// Bytes of randomness from which a refresh token's successor is made.
+pub const REFRESH_SALT_BYTES: usize = 16;
 
 /// Bytes of a password at least. Shorter: `invalid`.
 pub const PASSWORD_BYTES_MIN: usize = 8;
@@ -32,6 +34,23 @@ pub const BCRYPT_COST_MAX: u32 = 15;
 pub const PASSWORDS_WAITING_PER_SLOT: usize = 32;
 /// When somebody who found the queue full may come back.
 pub const PASSWORDS_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How long after an account was made the same registration logs in to it, if its password fits: the
+/// answer to the first may have been lost. Later: `conflict`, as for anybody else.
+pub const REGISTRATION_REPEAT_SPAN: Duration = Duration::from_secs(600);
+
+/// Log-outs and refreshes of unknown outcome that are watched, about 1 MiB. More are not, which
+/// `syncchat_logins_in_doubt_dropped_total` counts; the gateways' own comparison of families finds
+/// what was revoked.
+pub const DOUBTS_MAX: usize = 10_000;
+/// For how long a refresh of unknown outcome is watched, once the store answers. Longer than any store
+/// takes to give up a write.
+pub const DOUBT_SPAN: Duration = Duration::from_secs(30);
+/// The shortest and the longest wait between two looks at what is in doubt; it doubles.
+pub const DOUBT_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(1));
+/// Tokens, or families, in one read.
+pub const FAMILIES_READ_MAX: usize = 1_000;
 
 /// Expired refresh tokens deleted in one step of [`crate::Identity::sweep`].
 pub const EXPIRED_TOKENS_BATCH: usize = 1_000;

@@ -78,6 +78,29 @@ async fn what_is_taken_is_named() {
 }
 
 #[tokio::test]
+async fn the_same_registration_again_logs_in() {
+    let node = Node::new().await;
+    let body = json!({"username": "Ada", "email": "ada@example.org", "password": "12345678"});
+    let first = node.auth("register", body.clone()).await;
+    let first = first.expect(StatusCode::CREATED);
+    let again = node.auth("register", body.clone()).await;
+    let again = again.expect(StatusCode::CREATED);
+    assert_eq!(again["user"]["id"], first["user"]["id"]);
+    assert_ne!(again["refreshToken"], first["refreshToken"]);
+    for (field, other, taken) in [
+        ("password", "87654321", "username"),
+        ("username", "ADA", "username"),
+        ("email", "other@example.org", "username"),
+        ("username", "other", "email"),
+    ] {
+        let mut body = body.clone();
+        body[field] = json!(other);
+        let reply = node.auth("register", body).await;
+        assert_eq!(reply.refused(409, "conflict"), [taken], "{field}");
+    }
+}
+
+#[tokio::test]
 async fn logging_in_by_name_or_address() {
     let node = Node::new().await;
     let ada = node.person("ada").await;
@@ -104,18 +127,24 @@ async fn logging_in_by_name_or_address() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_works_once() {
+async fn a_refresh_token_repeats_its_successor_until_that_is_used() {
     let node = Node::new().await;
     let ada = node.person("ada").await;
     let refresh = async |token: &str| node.auth("refresh", json!({"refreshToken": token})).await;
     let second = refresh(&ada.refresh_token).await.expect(StatusCode::OK);
     let second = text(&second["refreshToken"]);
     assert_ne!(second, ada.refresh_token);
+    // The answer may have been lost: the same once more.
+    let again = refresh(&ada.refresh_token).await.expect(StatusCode::OK);
+    assert_eq!(text(&again["refreshToken"]), second);
+    let third = refresh(&second).await.expect(StatusCode::OK);
     refresh(&ada.refresh_token)
         .await
         .refused(401, "unauthorized");
-    // Used twice, it has taken its whole family with it.
-    refresh(&second).await.refused(401, "unauthorized");
+    // Used after its successor, it has taken its whole family with it.
+    for token in [second, text(&third["refreshToken"])] {
+        refresh(&token).await.refused(401, "unauthorized");
+    }
     refresh("nonsense").await.refused(401, "unauthorized");
     let reply = node.auth("refresh", json!({"refreshToken": null})).await;
     assert_eq!(reply.refused(400, "invalid"), ["refreshToken"]);

@@ -153,8 +153,8 @@ pub trait FleetListener: Send + Sync + 'static {
     /// topic. Must not block; events of one publisher about one topic come in the order published.
     fn on_event(&self, event: &FleetEvent);
 
-    /// Something may have been lost (a reconnect, an overflow, a silence): compare heads, and look
-    /// for memberships. Must not block.
+    /// Something may have been lost (a reconnect, an overflow, a silence): compare heads and log-ins,
+    /// and look for memberships. Must not block.
     fn on_doubt(&self);
 }
 

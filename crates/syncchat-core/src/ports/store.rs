@@ -257,7 +257,17 @@ pub enum Rotation {
         /// Its family.
         family: [u8; 16],
     },
-    /// It had been used before: the whole family is revoked now.
+    /// It had been used, and its successor has not been used yet: nothing was changed. Whoever
+    /// presents it gets the same successor again.
+    Repeated {
+        /// Whose.
+        user: UserId,
+        /// Its family.
+        family: [u8; 16],
+        /// The salt that was stored when it was used.
+        salt: [u8; 16],
+    },
+    /// It had been used, and so had its successor: the whole family is revoked now.
     Reused {
         /// Whose.
         user: UserId,
@@ -455,16 +465,35 @@ pub trait AccountStore: Send + Sync + 'static {
 
     /// Takes the token with this hash out of use and stores `next` in its family, in one step.
     /// `next.user` and `next.family` are ignored: they are the old one's.
+    ///
+    /// The family keeps the hash and `salt` of the token it took out of use last, and of no other:
+    /// that token alone can be presented again ([`Rotation::Repeated`]). So using a token deletes
+    /// the salt of its predecessor.
+    ///
+    /// Every answer is durable, [`Rotation::Repeated`] and [`Rotation::Unknown`] too: what they rest
+    /// on cannot be undone by a failover.
     async fn rotate_refresh_token(
         &self,
         hash: [u8; 32],
         next: &RefreshToken,
+        salt: [u8; 16],
         now: Timestamp,
     ) -> StoreResult<Rotation>;
 
-    /// Revokes the family of the token with this hash; unknown: nothing. Answers whose it was.
+    /// Revokes the family of the token with this hash, again if it is revoked already; unknown:
+    /// nothing. Answers whose it was, which is as durable as a write.
     async fn revoke_refresh_token(&self, hash: [u8; 32])
     -> StoreResult<Option<(UserId, [u8; 16])>>;
+
+    /// The tokens with these hashes, each with its family, in any order; unknown ones are left out.
+    async fn families_of_tokens(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> StoreResult<Vec<([u8; 32], [u8; 16])>>;
+
+    /// Those of these families that are revoked, each with its user, in any order. One read by key.
+    async fn revoked_families(&self, families: &[[u8; 16]])
+    -> StoreResult<Vec<(UserId, [u8; 16])>>;
 
     /// Whether a family is known and not revoked.
     async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool>;

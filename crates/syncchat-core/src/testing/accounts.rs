@@ -33,7 +33,13 @@ impl State {
         }
     }
 
-    fn rotate(&mut self, hash: [u8; 32], next: &RefreshToken, now: Timestamp) -> Rotation {
+    fn rotate(
+        &mut self,
+        hash: [u8; 32],
+        next: &RefreshToken,
+        salt: [u8; 16],
+        now: Timestamp,
+    ) -> Rotation {
         let Some((token, good)) = self.tokens.get_mut(&hash) else {
             return Rotation::Unknown;
         };
@@ -42,6 +48,12 @@ impl State {
             return Rotation::Unknown;
         }
         if !std::mem::replace(good, false) {
+            if let Some((repeatable, salt)) = self.repeatable.get(&family)
+                && *repeatable == hash
+            {
+                let salt = *salt;
+                return Rotation::Repeated { user, family, salt };
+            }
             self.revoked.push(family);
             return Rotation::Reused { user, family };
         }
@@ -51,6 +63,7 @@ impl State {
             ..next.clone()
         };
         self.tokens.insert(next.hash, (next, true));
+        self.repeatable.insert(family, (hash, salt));
         Rotation::Rotated { user, family }
     }
 }
@@ -153,10 +166,11 @@ impl AccountStore for MemoryStore {
         &self,
         hash: [u8; 32],
         next: &RefreshToken,
+        salt: [u8; 16],
         now: Timestamp,
     ) -> StoreResult<Rotation> {
         let next = next.clone();
-        self.writing(move |state| state.rotate(hash, &next, now))
+        self.writing(move |state| state.rotate(hash, &next, salt, now))
             .await
     }
 
@@ -171,6 +185,31 @@ impl AccountStore for MemoryStore {
             Some(whose)
         })
         .await
+    }
+
+    async fn families_of_tokens(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> StoreResult<Vec<([u8; 32], [u8; 16])>> {
+        self.reading().await?;
+        let state = self.state.lock();
+        let known = hashes.iter().filter_map(|hash| state.tokens.get(hash));
+        Ok(known.map(|(token, _)| (token.hash, token.family)).collect())
+    }
+
+    async fn revoked_families(
+        &self,
+        families: &[[u8; 16]],
+    ) -> StoreResult<Vec<(UserId, [u8; 16])>> {
+        self.reading().await?;
+        let state = self.state.lock();
+        let user_of = |family: &[u8; 16]| {
+            let mut tokens = state.tokens.values();
+            tokens.find(|(token, _)| token.family == *family)
+        };
+        let revoked = families.iter().filter(|f| state.revoked.contains(f));
+        let known = revoked.filter_map(|family| Some((user_of(family)?.0.user, *family)));
+        Ok(known.collect())
     }
 
     async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {

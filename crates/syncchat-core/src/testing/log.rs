@@ -26,6 +26,8 @@ pub(super) struct State {
     /// Token, and whether it is still good.
     pub(super) tokens: HashMap<[u8; 32], (RefreshToken, bool)>,
     pub(super) revoked: Vec<[u8; 16]>,
+    /// By family: the token that was used last, and its salt.
+    pub(super) repeatable: HashMap<[u8; 16], ([u8; 32], [u8; 16])>,
     pub(super) files: BTreeMap<FileId, StoredFile>,
     /// What the core broke.
     pub(super) broken: Vec<&'static str>,

@@ -90,6 +90,7 @@ impl Node {
         let accounts = Arc::new(FaultyAccounts {
             accounts: store.clone(),
             away: AtomicBool::new(false),
+            answers_lost: AtomicBool::new(false),
         });
         let faulty_accounts = Arc::clone(&accounts);
         let accounts: Arc<dyn AccountStore> = accounts;
@@ -108,6 +109,8 @@ impl Node {
                 bcrypt_cost: 4,
             },
         ));
+        let doubts = Arc::clone(&identity);
+        tokio::spawn(async move { doubts.settle_doubts().await });
         let chat = Chat::new(Arc::clone(&store), Arc::clone(&shared));
         let parts = Parts {
             chat: Arc::clone(&chat),
@@ -221,6 +224,8 @@ pub(crate) struct FaultyFleet {
     pub(crate) loss: AtomicU64,
     /// Other nodes cannot be heard.
     pub(crate) deaf: AtomicBool,
+    /// Announcements of revoked log-ins are lost.
+    pub(crate) hides_revocations: AtomicBool,
     count: AtomicU64,
 }
 
@@ -230,6 +235,7 @@ impl FaultyFleet {
             local,
             loss: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
+            hides_revocations: AtomicBool::new(false),
             count: AtomicU64::new(0),
         }
     }
@@ -245,7 +251,12 @@ impl Fleet for FaultyFleet {
         let loss = self.loss.load(Ordering::Relaxed);
         // Spread by a step that shares no factor with a hundred.
         let dice = self.count.fetch_add(37, Ordering::Relaxed) % 100;
-        if !matches!(event, FleetEvent::Committed { .. }) || dice >= loss {
+        let lost = match event {
+            FleetEvent::Committed { .. } => dice < loss,
+            FleetEvent::Revoked { .. } => self.hides_revocations.load(Ordering::Relaxed),
+            _ => false,
+        };
+        if !lost {
             self.local.publish(event);
         }
     }
@@ -276,6 +287,17 @@ pub(crate) struct FaultyAccounts {
     accounts: Arc<dyn Store>,
     /// The store does not answer.
     pub(crate) away: AtomicBool,
+    /// Refresh tokens are written, and the answers do not come.
+    pub(crate) answers_lost: AtomicBool,
+}
+
+impl FaultyAccounts {
+    fn answer<T>(&self, result: StoreResult<T>) -> StoreResult<T> {
+        match self.answers_lost.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable("the answer is lost".into())),
+            false => result,
+        }
+    }
 }
 
 #[async_trait]
@@ -320,16 +342,32 @@ impl AccountStore for FaultyAccounts {
         &self,
         hash: [u8; 32],
         next: &RefreshToken,
+        salt: [u8; 16],
         now: Timestamp,
     ) -> StoreResult<Rotation> {
-        self.accounts.rotate_refresh_token(hash, next, now).await
+        let rotation = self.accounts.rotate_refresh_token(hash, next, salt, now);
+        self.answer(rotation.await)
     }
 
     async fn revoke_refresh_token(
         &self,
         hash: [u8; 32],
     ) -> StoreResult<Option<(UserId, [u8; 16])>> {
-        self.accounts.revoke_refresh_token(hash).await
+        self.answer(self.accounts.revoke_refresh_token(hash).await)
+    }
+
+    async fn families_of_tokens(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> StoreResult<Vec<([u8; 32], [u8; 16])>> {
+        self.answer(self.accounts.families_of_tokens(hashes).await)
+    }
+
+    async fn revoked_families(
+        &self,
+        families: &[[u8; 16]],
+    ) -> StoreResult<Vec<(UserId, [u8; 16])>> {
+        self.answer(self.accounts.revoked_families(families).await)
     }
 
     async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {

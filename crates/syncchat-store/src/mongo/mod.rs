@@ -320,9 +320,10 @@ impl AccountStore for MongoStore {
         &self,
         hash: [u8; 32],
         next: &RefreshToken,
+        salt: [u8; 16],
         now: Timestamp,
     ) -> StoreResult<Rotation> {
-        let work = tokens::rotate(self, hash, next, now);
+        let work = tokens::rotate(self, hash, next, salt, now);
         self.call("rotate_refresh_token", work).await
     }
 
@@ -332,6 +333,22 @@ impl AccountStore for MongoStore {
     ) -> StoreResult<Option<(UserId, [u8; 16])>> {
         self.call("revoke_refresh_token", tokens::revoke(self, hash))
             .await
+    }
+
+    async fn families_of_tokens(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> StoreResult<Vec<([u8; 32], [u8; 16])>> {
+        let work = tokens::families_of(self, hashes);
+        self.call("families_of_tokens", work).await
+    }
+
+    async fn revoked_families(
+        &self,
+        families: &[[u8; 16]],
+    ) -> StoreResult<Vec<(UserId, [u8; 16])>> {
+        let work = tokens::revoked_among(self, families);
+        self.call("revoked_families", work).await
     }
 
     async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {

@@ -328,11 +328,12 @@ impl AccountStore for SqliteStore {
         &self,
         hash: [u8; 32],
         next: &RefreshToken,
+        salt: [u8; 16],
         now: Timestamp,
     ) -> StoreResult<Rotation> {
         let next = next.clone();
         self.write("rotate_refresh_token", move |c| {
-            tokens::rotate(c, hash, &next, now)
+            tokens::rotate(c, hash, &next, salt, now)
         })
         .await
     }
@@ -343,6 +344,28 @@ impl AccountStore for SqliteStore {
     ) -> StoreResult<Option<(UserId, [u8; 16])>> {
         self.write("revoke_refresh_token", move |c| tokens::revoke(c, hash))
             .await
+    }
+
+    async fn families_of_tokens(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> StoreResult<Vec<([u8; 32], [u8; 16])>> {
+        let hashes = hashes.to_vec();
+        self.read("families_of_tokens", move |c| {
+            tokens::families_of(c, &hashes)
+        })
+        .await
+    }
+
+    async fn revoked_families(
+        &self,
+        families: &[[u8; 16]],
+    ) -> StoreResult<Vec<(UserId, [u8; 16])>> {
+        let families = families.to_vec();
+        self.read("revoked_families", move |c| {
+            tokens::revoked_among(c, &families)
+        })
+        .await
     }
 
     async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool> {

@@ -42,12 +42,15 @@ struct Known {
     used: bool,
     revoked: bool,
     expires_at: Timestamp,
+    /// Of the token that its family took out of use last.
+    repeatable: Option<[u8; 32]>,
+    salt: Option<[u8; 16]>,
 }
 
 fn find(connection: &Connection, hash: [u8; 32]) -> rusqlite::Result<Option<Known>> {
     connection
         .prepare_cached(
-            "SELECT f.family, f.user, t.used, f.revoked, t.expires_at
+            "SELECT f.family, f.user, t.used, f.revoked, t.expires_at, f.repeatable, f.salt
              FROM refresh_tokens t JOIN refresh_families f ON f.family = t.family
              WHERE t.hash = ?1",
         )?
@@ -58,6 +61,8 @@ fn find(connection: &Connection, hash: [u8; 32]) -> rusqlite::Result<Option<Know
                 used: row.get(2)?,
                 revoked: row.get(3)?,
                 expires_at: Timestamp::from_millis(row.get(4)?),
+                repeatable: row.get(5)?,
+                salt: row.get(6)?,
             })
         })
         .optional()
@@ -74,6 +79,7 @@ pub(super) fn rotate(
     connection: &Connection,
     hash: [u8; 32],
     next: &RefreshToken,
+    salt: [u8; 16],
     now: Timestamp,
 ) -> rusqlite::Result<Rotation> {
     let Some(known) = find(connection, hash)?.filter(|t| !t.revoked && t.expires_at > now) else {
@@ -81,6 +87,9 @@ pub(super) fn rotate(
     };
     let (user, family) = (known.user, known.family);
     if known.used {
+        if let Some(salt) = known.salt.filter(|_| known.repeatable == Some(hash)) {
+            return Ok(Rotation::Repeated { user, family, salt });
+        }
         revoke_family(connection, family)?;
         return Ok(Rotation::Reused { user, family });
     }
@@ -89,9 +98,11 @@ pub(super) fn rotate(
         .execute([hash])?;
     connection
         .prepare_cached(
-            "UPDATE refresh_families SET expires_at = max(expires_at, ?2) WHERE family = ?1",
+            "UPDATE refresh_families
+             SET expires_at = max(expires_at, ?2), repeatable = ?3, salt = ?4
+             WHERE family = ?1",
         )?
-        .execute(params![family, next.expires_at.millis()])?;
+        .execute(params![family, next.expires_at.millis(), hash, salt])?;
     insert(connection, next, family)?;
     Ok(Rotation::Rotated { user, family })
 }
@@ -105,6 +116,34 @@ pub(super) fn revoke(
     };
     revoke_family(connection, known.family)?;
     Ok(Some((known.user, known.family)))
+}
+
+pub(super) fn families_of(
+    connection: &Connection,
+    hashes: &[[u8; 32]],
+) -> rusqlite::Result<Vec<([u8; 32], [u8; 16])>> {
+    let mut find =
+        connection.prepare_cached("SELECT family FROM refresh_tokens WHERE hash = ?1")?;
+    let mut families = Vec::with_capacity(hashes.len());
+    for hash in hashes {
+        let family = find.query_row([hash], |row| row.get(0)).optional()?;
+        families.extend(family.map(|family| (*hash, family)));
+    }
+    Ok(families)
+}
+
+pub(super) fn revoked_among(
+    connection: &Connection,
+    families: &[[u8; 16]],
+) -> rusqlite::Result<Vec<(UserId, [u8; 16])>> {
+    let mut find = connection
+        .prepare_cached("SELECT user FROM refresh_families WHERE family = ?1 AND revoked = 1")?;
+    let mut revoked = Vec::new();
+    for family in families {
+        let user = find.query_row([family], |row| row.get(0)).optional()?;
+        revoked.extend(user.map(|user| (UserId::from_bytes(user), *family)));
+    }
+    Ok(revoked)
 }
 
 pub(super) fn family_active(connection: &Connection, family: [u8; 16]) -> rusqlite::Result<bool> {

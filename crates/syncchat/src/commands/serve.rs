@@ -73,6 +73,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     }
     tokio::spawn(Arc::clone(&health).watch_store(Arc::clone(&node.store)));
     tokio::spawn(sweep(Arc::clone(&node.identity)));
+    tokio::spawn(settle_log_ins(Arc::clone(&node.identity)));
     let rest = file_sweep_interval(config.files.rules.unsent_span);
     tokio::spawn(sweep_files(Arc::clone(&node.files), rest));
     // Before there are sessions that other nodes may be asked for.
@@ -151,6 +152,11 @@ async fn sweep(identity: Arc<Identity>) {
         }
         sleep(SWEEP_INTERVAL).await;
     }
+}
+
+/// Settles log-outs and refreshes whose outcome was unknown. Runs until it is dropped.
+async fn settle_log_ins(identity: Arc<Identity>) {
+    identity.settle_doubts().await;
 }
 
 /// Often enough that a file goes soon after its time.

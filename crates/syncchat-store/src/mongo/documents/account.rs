@@ -94,4 +94,16 @@ pub(in crate::mongo) struct FamilyRecord {
     pub(in crate::mongo) revoked: bool,
     /// Of its youngest token.
     pub(in crate::mongo) expires_at: DateTime,
+    /// The token that was taken out of use last; none before the first use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) repeatable: Option<RepeatableToken>,
+}
+
+/// A used token that may be presented again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::mongo) struct RepeatableToken {
+    /// SHA-256 of it.
+    pub(in crate::mongo) hash: Binary,
+    /// Makes its successor from it.
+    pub(in crate::mongo) salt: Binary,
 }

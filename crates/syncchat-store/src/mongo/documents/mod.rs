@@ -8,7 +8,7 @@ mod conversation;
 mod file;
 mod message;
 
-pub(super) use self::account::{FamilyRecord, TokenRecord, UserRecord};
+pub(super) use self::account::{FamilyRecord, RepeatableToken, TokenRecord, UserRecord};
 pub(super) use self::conversation::{
     ConversationRecord, CursorRecord, HeadRecord, MemberRecord, span_records,
 };
