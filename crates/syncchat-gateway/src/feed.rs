@@ -21,12 +21,14 @@ use crate::limits::{DEAF_COMPARE_INTERVAL, PRESENCE_SAID_MAX, PRESENCE_TIMES_MAX
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
 use crate::recovery::Track;
+use crate::revocations::Revocations;
 
 /// The mailboxes of all shards, and who is here.
 pub(crate) struct Feed {
     mailboxes: Vec<Arc<Mailbox>>,
     hub: Arc<Hub>,
     additions: Arc<Additions>,
+    revocations: Arc<Revocations>,
     /// When the newest was said that a person here was told of another's presence.
     presence: Mutex<HashMap<(UserId, UserId), Timestamp, RandomState>>,
     /// What was said last of people's presence: it is said to each of their contacts.
@@ -46,12 +48,14 @@ impl Feed {
         mailboxes: Vec<Arc<Mailbox>>,
         hub: Arc<Hub>,
         additions: Arc<Additions>,
+        revocations: Arc<Revocations>,
         gateway: Weak<Gateway>,
     ) -> Feed {
         Feed {
             mailboxes,
             hub,
             additions,
+            revocations,
             presence: Mutex::default(),
             said: Mutex::default(),
             gateway,
@@ -120,8 +124,8 @@ impl Feed {
         frame
     }
 
-    /// While other nodes cannot be heard, the heads of all conversations are compared, and
-    /// memberships looked for.
+    /// While other nodes cannot be heard, the heads of all conversations and the log-ins of all
+    /// sockets are compared, and memberships looked for.
     pub(crate) async fn compare_while_deaf(self: Arc<Feed>, fleet: Arc<dyn Fleet>) {
         let mut interval = tokio::time::interval(DEAF_COMPARE_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -220,5 +224,6 @@ impl FleetListener for Feed {
     fn on_doubt(&self) {
         self.post_all(|| Command::Doubt);
         self.additions.doubt();
+        self.revocations.doubt();
     }
 }

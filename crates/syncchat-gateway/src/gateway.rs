@@ -27,6 +27,7 @@ use crate::limits::{RETURN_AFTER_SLOWNESS, SHARDS_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::presence::PresenceKeeper;
 use crate::recovery::{Past, Recoverable};
+use crate::revocations::Revocations;
 use crate::session::{Deadline, Session, say_goodbye};
 use crate::shard::Shard;
 use crate::timers::Timers;
@@ -71,6 +72,7 @@ pub struct Gateway {
     pub(crate) hub: Arc<Hub>,
     pub(crate) feed: Arc<Feed>,
     additions: Arc<Additions>,
+    revocations: Arc<Revocations>,
     pub(crate) typing: Arc<TypingKeeper>,
     pub(crate) presence: Arc<PresenceKeeper>,
     pub(crate) past: Past,
@@ -92,10 +94,13 @@ impl Gateway {
             let hub = Arc::new(Hub::new(Arc::clone(&parts.fleet)));
             let additions = Additions::new(Arc::clone(&parts.chat), Arc::clone(&hub));
             let additions = Arc::new(additions);
+            let revocations = Revocations::new(Arc::clone(&parts.identity), Arc::clone(&hub));
+            let revocations = Arc::new(revocations);
             let feed = Feed::new(
                 mailboxes.clone(),
                 Arc::clone(&hub),
                 Arc::clone(&additions),
+                Arc::clone(&revocations),
                 me.clone(),
             );
             Gateway {
@@ -105,6 +110,7 @@ impl Gateway {
                 arrivals: Arrivals::new(Arc::clone(&parts.chat), Arc::clone(&parts.people)),
                 feed: Arc::new(feed),
                 additions,
+                revocations,
                 hub,
                 config,
                 parts,
@@ -137,6 +143,8 @@ impl Gateway {
         self.keep(tokio::spawn(feed).abort_handle());
         let additions = Arc::clone(&self.additions).run(Arc::clone(&self.feed));
         self.keep(tokio::spawn(additions).abort_handle());
+        let revocations = Arc::clone(&self.revocations).run(self.me.clone());
+        self.keep(tokio::spawn(revocations).abort_handle());
         let typing = Arc::clone(&self.typing).run();
         self.keep(tokio::spawn(typing).abort_handle());
         let looks = Arc::clone(&self.presence).look_around();

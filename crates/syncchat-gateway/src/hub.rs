@@ -1,5 +1,6 @@
 //! Who is on this node: people, and the sockets of each.
 
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
@@ -207,6 +208,16 @@ impl Hub {
             .iter()
             .flat_map(|devices| devices.sockets.clone())
             .collect()
+    }
+
+    /// The log-ins of all sockets here that come from one, each once.
+    pub(crate) fn families(&self) -> Vec<[u8; 16]> {
+        let mut families: HashSet<[u8; 16], RandomState> = HashSet::default();
+        for devices in &self.people {
+            let sockets = devices.sockets.iter();
+            families.extend(sockets.filter_map(|socket| socket.data().family()));
+        }
+        families.into_iter().collect()
     }
 
     fn forget_if_gone(&self, user: UserId) {

@@ -18,7 +18,8 @@
 //! shard finds out by itself, and all are told when it has drained.
 //!
 //! Read in this order: [`gateway`], `connect`, `arrivals`, `comeback`, `recovery`, `session`, `dispatch`, `events`, then the way down:
-//! `feed`, `mailbox`, `shard`, `desk`, `questions`, `frames`, `rights`, `hub`.
+//! `feed`, `mailbox`, `shard`, `desk`, `questions`, `frames`, `rights`, `hub`; and what is compared with the
+//! store in case it was not heard: `additions`, `revocations`.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod comeback;
 mod connect;
 pub mod gateway;
 mod recovery;
+mod revocations;
 mod session;
 mod timers;
 

@@ -73,6 +73,15 @@ pub(crate) const ADDITIONS_AGAIN: Duration = Duration::from_secs(1);
 /// and what the clocks of two nodes may differ.
 pub(crate) const ADDITIONS_SPAN: Duration = Duration::from_secs(20);
 
+/// Between two comparisons of the sockets' log-ins with the store at rest: with the time that one takes,
+/// a socket whose revocation was not heard is closed within 30 s. Each costs a read for each thousand
+/// log-ins that are connected here.
+pub(crate) const FAMILIES_INTERVAL: Duration = Duration::from_secs(25);
+/// After such a comparison, at least, before the next one in doubt.
+pub(crate) const FAMILIES_PAUSE: Duration = Duration::from_millis(250);
+/// After one that failed.
+pub(crate) const FAMILIES_RETRY: Duration = Duration::from_secs(1);
+
 /// Additions of late that a shard remembers, to tell each person once. Beyond it the oldest are
 /// forgotten.
 pub(crate) const ADDITIONS_KEPT_MAX: usize = 4_096;

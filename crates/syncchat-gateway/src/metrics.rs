@@ -30,6 +30,10 @@ pub const FEED_DROPPED: &str = "syncchat_feed_dropped_total";
 pub const ADDITIONS_LOOKS: &str = "syncchat_membership_looks_total";
 /// Memberships found in this way.
 pub const ADDITIONS_FOUND: &str = "syncchat_memberships_found_total";
+/// Comparisons of the sockets' log-ins with the store.
+pub const FAMILIES_COMPARED: &str = "syncchat_login_comparisons_total";
+/// Sockets closed because such a comparison found their log-in revoked.
+pub const REVOCATIONS_FOUND: &str = "syncchat_revocations_found_total";
 /// Returns of clients: `recovered` by connection state recovery, or why not (`invalid`,
 /// `membership`, `uncertain`, `too_much`, `unavailable`), and each `sync`.
 pub const RECOVERIES: &str = "syncchat_recoveries_total";
@@ -49,7 +53,7 @@ pub const ARRIVALS_LATE: &str = "syncchat_arrivals_late_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 14] = [
+    const COUNTERS: [(&str, &str); 16] = [
         (DELIVERIES, "messages handed to sockets"),
         (GAPS, "gaps in the backplane closed from the store"),
         (BACKFILLED, "messages read to close gaps and refill sockets"),
@@ -60,6 +64,8 @@ pub fn describe() {
         (FEED_DROPPED, "fleet events a shard had no room for"),
         (ADDITIONS_LOOKS, "looks for memberships not heard of"),
         (ADDITIONS_FOUND, "memberships found without being heard of"),
+        (FAMILIES_COMPARED, "comparisons of log-ins with the store"),
+        (REVOCATIONS_FOUND, "sockets closed by such a comparison"),
         (RECOVERIES, "returns of clients, by result"),
         (PAST_FORGOTTEN, "times of messages forgotten all at once"),
         (EVENTS, "events from clients, by event and result"),
@@ -148,6 +154,14 @@ pub(crate) fn additions_looked_for() {
 
 pub(crate) fn addition_found() {
     counter!(ADDITIONS_FOUND).increment(1);
+}
+
+pub(crate) fn families_compared() {
+    counter!(FAMILIES_COMPARED).increment(1);
+}
+
+pub(crate) fn revocation_found(sockets: usize) {
+    counter!(REVOCATIONS_FOUND).increment(sockets as u64);
 }
 
 /// Counts events from clients with this result.

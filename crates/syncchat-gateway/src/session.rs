@@ -227,14 +227,15 @@ impl Gateway {
         self.set_deadline(socket, at, Deadline::Expire(user, session.number()));
     }
 
-    /// These log-ins of a person are worth nothing any more: one family, or all.
-    pub(crate) fn revoke(&self, user: UserId, family: Option<[u8; 16]>) {
-        for socket in self.hub.sockets_of(user) {
-            if family.is_none() || socket.data().family() == family {
-                say_goodbye(&socket, ClosingReason::Kicked, Duration::ZERO);
-                socket.kick();
-            }
+    /// Closes the sockets of these log-ins of a person: of one family, or of all. Says how many.
+    pub(crate) fn revoke(&self, user: UserId, family: Option<[u8; 16]>) -> usize {
+        let mut sockets = self.hub.sockets_of(user);
+        sockets.retain(|socket| family.is_none() || socket.data().family() == family);
+        for socket in &sockets {
+            say_goodbye(socket, ClosingReason::Kicked, Duration::ZERO);
+            socket.kick();
         }
+        sockets.len()
     }
 }
 

@@ -184,6 +184,101 @@ async fn a_revoked_log_in_ends_its_sockets() {
 }
 
 #[tokio::test]
+async fn a_revocation_that_was_not_heard_ends_sockets_once_there_is_doubt() {
+    let node = Node::new().await;
+    let ada = node.person("ada").await;
+    let login = node
+        .identity
+        .login("ada", "correct horse".into(), node.address.ip());
+    let other = login.await.expect("logged in");
+    let mut first = node.connect(&ada).await;
+    let mut second = Client::open(node.address).await;
+    second
+        .join(Some(&other.access_token))
+        .await
+        .expect("let in");
+    second.next("authenticated").await;
+
+    node.fleet.hides_revocations.store(true, Ordering::Relaxed);
+    let out = node.identity.logout(&other.refresh_token).await;
+    out.expect("logged out");
+    // The node heard nothing, and knows of nothing that was lost.
+    let ack = second.call("sync", json!({"all": true})).await;
+    assert_eq!(ack["ok"], true);
+    node.fleet.deaf.store(true, Ordering::Relaxed);
+    assert_eq!(second.next("server_closing").await["reason"], "kicked");
+    assert_eq!(second.end().await, Closed::Disconnected);
+    let ack = first.call("sync", json!({"all": true})).await;
+    assert_eq!(ack["ok"], true);
+}
+
+#[tokio::test]
+async fn a_log_out_whose_answer_was_lost_ends_its_sockets() {
+    let node = Node::new().await;
+    let ada = node.person("ada").await;
+    let login = node
+        .identity
+        .login("ada", "correct horse".into(), node.address.ip());
+    let other = login.await.expect("logged in");
+    let mut first = node.connect(&ada).await;
+    let mut second = Client::open(node.address).await;
+    second
+        .join(Some(&other.access_token))
+        .await
+        .expect("let in");
+    second.next("authenticated").await;
+
+    node.accounts.answers_lost.store(true, Ordering::Relaxed);
+    let out = node.identity.logout(&other.refresh_token).await;
+    assert_eq!(
+        out.expect_err("in doubt").code,
+        syncchat_core::ErrorCode::Unavailable
+    );
+    let ack = second.call("sync", json!({"all": true})).await;
+    assert_eq!(ack["ok"], true, "nobody knows yet");
+    // Nobody tries again: the node finds out by itself.
+    node.accounts.answers_lost.store(false, Ordering::Relaxed);
+    assert_eq!(second.next("server_closing").await["reason"], "kicked");
+    assert_eq!(second.end().await, Closed::Disconnected);
+    let ack = first.call("sync", json!({"all": true})).await;
+    assert_eq!(ack["ok"], true);
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_was_lost_ends_nothing() {
+    let node = Node::new().await;
+    node.person("ada").await;
+    let login = node
+        .identity
+        .login("ada", "correct horse".into(), node.address.ip());
+    let session = login.await.expect("logged in");
+    let mut client = Client::open(node.address).await;
+    client
+        .join(Some(&session.access_token))
+        .await
+        .expect("let in");
+    client.next("authenticated").await;
+
+    node.accounts.answers_lost.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let lost = node.identity.refresh(&session.refresh_token).await;
+        assert!(lost.is_err());
+    }
+    node.accounts.answers_lost.store(false, Ordering::Relaxed);
+    let next = node.identity.refresh(&session.refresh_token).await;
+    let next = next.unwrap_or_else(|error| panic!("{error}"));
+    // The live socket takes the newer token.
+    let payload = json!({"token": next.access_token});
+    let ack = client.call("authenticate", payload).await;
+    assert_eq!(ack["ok"], true);
+    client.next("authenticated").await;
+    let after = node.identity.refresh(&next.refresh_token).await;
+    assert!(after.is_ok());
+    let ack = client.call("sync", json!({"all": true})).await;
+    assert_eq!(ack["ok"], true);
+}
+
+#[tokio::test]
 async fn unknown_events_and_wrong_arguments_are_refused() {
     let node = Node::new().await;
     let ada = node.person("ada").await;
