@@ -18,8 +18,12 @@ export const RECONNECT_JITTER = 0.5;
 export const RENEW_LEAD_MS = 120_000;
 /** A token with less than this left is not used for a new request. */
 export const TOKEN_MARGIN_MS = 3_000;
-/** Between tries to renew while the server cannot be reached. */
+/** Between tries to renew, or to log out, while the server cannot be reached. */
 export const RENEW_RETRY_MS = 5_000;
+/** Tries of one renewal whose token another tab replaced while it was refused. */
+export const RENEWALS_MAX = 3;
+/** Tries to tell the server of a log-out, in one page; the next page goes on. */
+export const LOGOUT_TRIES_MAX = 12;
 
 /** Messages on a page of history. */
 export const PAGE = 50;

@@ -30,7 +30,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Logs out: revokes every refresh token that descends from the same log-in, and ends its sockets. */
+        /**
+         * Logs out: revokes every refresh token that descends from the same log-in, and ends its sockets. If the
+         *     store does not answer (503), that is done as soon as it does.
+         */
         post: operations["logout"];
         delete?: never;
         options?: never;
@@ -48,8 +51,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Exchanges a refresh token for a new pair. The old one dies; used twice, it revokes every token
-         *     that descends from the same log-in.
+         * Exchanges a refresh token for a new pair. The same token gives the same successor until that one is
+         *     used, so a call whose answer was lost can be repeated; used after its successor, it revokes every
+         *     token that descends from the same log-in.
          */
         post: operations["refresh"];
         delete?: never;
@@ -67,7 +71,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Makes an account and logs it in. */
+        /**
+         * Makes an account and logs it in. The same registration again within ten minutes, with the same
+         *     password, logs in to the account it made, for its answer may have been lost.
+         */
         post: operations["register"];
         delete?: never;
         options?: never;

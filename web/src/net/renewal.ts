@@ -1,15 +1,16 @@
 /**
- * Getting a new pair of tokens. A refresh token works once, and one used twice ends the log-in; so
- * an answer that nobody waits for any more must still be kept. A page can go at any moment, by a
- * reload for one; therefore the service worker, which stays, does this where there is one
- * (`sw.ts`), and the page itself only where there is none.
+ * Getting a new pair of tokens. A refresh token gives the same successor until that one is used, so
+ * a request whose answer did not come is repeated with the token that is kept; one used after its
+ * successor ends the log-in. A page can go at any moment, by a reload for one; therefore the service
+ * worker, which stays, does this where there is one (`sw.ts`), and the page itself only where there
+ * is none.
  */
 
 import type { Me } from '../state/model';
 import type { ErrorAnswer, SessionAnswer } from './contract';
 import type { Database } from './database';
 import { Refused, Unreachable } from './errors';
-import { REST_TIMEOUT_MS } from './limits';
+import { RENEWALS_MAX, REST_TIMEOUT_MS } from './limits';
 import type { Tabs } from './tabs';
 
 /** What is kept between visits. */
@@ -64,36 +65,47 @@ export async function refreshByFetch(refreshToken: string): Promise<RefreshAnswe
   throw new Unreachable();
 }
 
+const keptIn = async (database: Database) =>
+  (await database.get('session', SESSION_KEY)) as Kept | undefined;
+
+const signedOut = () => new Refused({ code: 'unauthorized', message: 'signed out' });
+
 /**
- * Renews what is kept. Must run while no other does. Rejects with `Refused` where nobody is signed
- * in, or not any more; then nothing is kept.
+ * Renews what is kept. Should run while no other does; where tabs cannot wait for one another, those
+ * that ask at once get the same successor, and the first one keeps it. Rejects with `Refused` where
+ * nobody is signed in, or not any more; then nothing is kept.
  */
 export async function renewKept(
   database: Database,
   refresh: Refresh,
   now: () => number = Date.now,
 ): Promise<Renewed> {
-  const kept = (await database.get('session', SESSION_KEY)) as Kept | undefined;
-  if (kept === undefined) throw new Refused({ code: 'unauthorized', message: 'signed out' });
-  const isStill = (value: unknown) =>
-    (value as Kept | undefined)?.refreshToken === kept.refreshToken;
-  try {
-    const { pair, serverNow } = await refresh(kept.refreshToken);
-    const next: Kept = { ...kept, refreshToken: pair.refreshToken };
-    // Who signed out meanwhile stays signed out.
-    if (!(await database.replace('session', SESSION_KEY, isStill, next))) {
-      throw new Refused({ code: 'unauthorized', message: 'signed out' });
+  let user: string | undefined;
+  for (let tried = 1; ; tried += 1) {
+    const kept = await keptIn(database);
+    user ??= kept?.user.id;
+    if (kept === undefined || kept.user.id !== user) throw signedOut();
+    const isStill = (value: unknown) =>
+      (value as Kept | undefined)?.refreshToken === kept.refreshToken;
+    try {
+      const { pair, serverNow } = await refresh(kept.refreshToken);
+      const next: Kept = { ...kept, refreshToken: pair.refreshToken };
+      if (!(await database.replace('session', SESSION_KEY, isStill, next))) {
+        // Another tab was faster; but who signed out meanwhile stays signed out.
+        const newer = await keptIn(database);
+        if (newer?.user.id !== user) throw signedOut();
+      }
+      return {
+        userId: kept.user.id,
+        accessToken: pair.accessToken,
+        lastsMs: Date.parse(pair.expiresAt) - (serverNow ?? now()),
+      };
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      const ended = await database.replace('session', SESSION_KEY, isStill, undefined);
+      // What another tab has kept meanwhile may be good: the server says so of that one.
+      if (ended || tried >= RENEWALS_MAX) throw error;
     }
-    return {
-      userId: kept.user.id,
-      accessToken: pair.accessToken,
-      lastsMs: Date.parse(pair.expiresAt) - (serverNow ?? now()),
-    };
-  } catch (error) {
-    if (error instanceof Refused) {
-      await database.replace('session', SESSION_KEY, isStill, undefined);
-    }
-    throw error;
   }
 }
 

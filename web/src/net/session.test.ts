@@ -18,14 +18,21 @@ const user = {
   createdAt: '2026-01-01T00:00:00.000Z',
 };
 
-/** A server that rotates refresh tokens, and takes one used twice for theft. */
+/**
+ * A server that rotates refresh tokens. A used one gives its successor again until that is used, and
+ * is taken for theft afterwards.
+ */
 class Server {
   now = START;
   calls = 0;
   away = false;
+  /** It does what it is asked, and its answers do not arrive. */
+  unheard = false;
   revoked = false;
+  repeats = 0;
   lifeMs = LIFE_MS;
   #valid = 'r0';
+  #repeatable = '';
   #used = new Set<string>();
 
   issue(n: number) {
@@ -42,12 +49,23 @@ class Server {
     await Promise.resolve();
     if (this.away) throw new Unreachable();
     this.calls += 1;
-    if (this.#used.has(refreshToken)) this.revoked = true;
-    if (this.revoked || refreshToken !== this.#valid) {
+    const isRepeated = refreshToken === this.#repeatable;
+    if (isRepeated) this.repeats += 1;
+    else if (this.#used.has(refreshToken)) this.revoked = true;
+    if (this.revoked || (refreshToken !== this.#valid && !isRepeated)) {
       throw new Refused({ code: 'unauthorized', message: 'bad refresh token' });
     }
-    this.#used.add(refreshToken);
-    return { pair: this.issue(this.calls), serverNow: this.now };
+    const successor = this.#valid;
+    const pair = this.issue(this.calls);
+    if (isRepeated) {
+      pair.refreshToken = successor;
+      this.#valid = successor;
+    } else {
+      this.#used.add(refreshToken);
+      this.#repeatable = refreshToken;
+    }
+    if (this.unheard) throw new Unreachable();
+    return { pair, serverNow: this.now };
   }
 
   readonly logout = vi.fn<(refreshToken: string) => Promise<void>>(() => Promise.resolve());
@@ -59,8 +77,7 @@ let database: Database;
 /** How far this machine's clock is ahead of the server's. */
 let skewMs = 0;
 
-function open() {
-  const tab = browser.tab();
+function open(tab = browser.tab()) {
   const now = () => server.now + skewMs;
   const refresh = (refreshToken: string) => server.refresh(refreshToken);
   const session = new Session(
@@ -151,6 +168,33 @@ describe('a session', () => {
     expect(events.onSignedOut).not.toHaveBeenCalled();
   });
 
+  it('repeats a renewal whose answer did not come', async () => {
+    const { session, events } = await signedIn();
+    for (let round = 0; round < 3; round += 1) {
+      server.now += LIFE_MS;
+      server.unheard = true;
+      await expect(session.token()).rejects.toBeInstanceOf(Unreachable);
+      await expect(session.token()).rejects.toBeInstanceOf(Unreachable);
+      server.unheard = false;
+      expect(await session.token()).toBe(`a${server.calls}`);
+    }
+    expect([server.repeats, server.revoked]).toEqual([6, false]);
+    expect(events.onSignedOut).not.toHaveBeenCalled();
+  });
+
+  it('repeats it by itself', async () => {
+    const { events } = await signedIn();
+    server.unheard = true;
+    server.now += LIFE_MS - 120_000;
+    await vi.advanceTimersByTimeAsync(LIFE_MS - 120_000);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.repeats).toBe(1);
+    server.unheard = false;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(events.onToken).toHaveBeenLastCalledWith('a3');
+    expect(server.revoked).toBe(false);
+  });
+
   it('ends when the server says so', async () => {
     const { session, events } = await signedIn();
     server.revoked = true;
@@ -166,6 +210,29 @@ describe('a session', () => {
     expect(events.onSignedOut).toHaveBeenCalledExactlyOnceWith('asked');
     expect(server.logout).toHaveBeenCalledWith('r0');
     expect(session.user).toBeNull();
+  });
+
+  it('tells the server of its end until that answers', async () => {
+    const { session } = await signedIn();
+    server.logout.mockRejectedValueOnce(new Unreachable());
+    server.logout.mockRejectedValueOnce(new Refused({ code: 'unavailable', message: 'not now' }));
+    await session.signOut();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.logout).toHaveBeenCalledTimes(2);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.logout.mock.calls).toEqual([['r0'], ['r0'], ['r0']]);
+    expect(await database.all('session')).toEqual([]);
+  });
+
+  it('tells it from the next page, if this one ends before', async () => {
+    const { session } = await signedIn();
+    server.logout.mockRejectedValueOnce(new Unreachable());
+    await session.signOut();
+    server.logout.mockClear();
+    expect(await open().session.restore()).toBeNull();
+    await settle();
+    expect(server.logout).toHaveBeenCalledExactlyOnceWith('r0');
+    expect(await database.all('session')).toEqual([]);
   });
 });
 
@@ -211,7 +278,7 @@ describe('after a reload', () => {
 describe('several tabs', () => {
   async function tabs(count: number) {
     await signedIn();
-    const opened = Array.from({ length: count }, open);
+    const opened = Array.from({ length: count }, () => open());
     for (const { session } of opened) await session.restore();
     return opened;
   }
@@ -222,6 +289,22 @@ describe('several tabs', () => {
       server.now += LIFE_MS;
       await Promise.all(opened.map(({ session }) => session.renew()));
       await settle();
+    }
+    expect([server.revoked, server.repeats]).toEqual([false, 0]);
+    for (const { events } of opened) expect(events.onSignedOut).not.toHaveBeenCalled();
+  });
+
+  it('go on, even if they cannot wait for one another', async () => {
+    await signedIn();
+    // A browser without locks, and a page next to a worker of an older release.
+    const alone = () => ({ ...browser.tab(), alone: <T>(_: string, work: () => Promise<T>) => work() });
+    const opened = [open(alone()), open(alone()), open(alone())];
+    for (const { session } of opened) await session.restore();
+    for (let round = 1; round <= 5; round += 1) {
+      server.now += LIFE_MS;
+      await Promise.all(opened.map(({ session }) => session.renew()));
+      await settle();
+      expect(server.repeats).toBe(2 * round);
     }
     expect(server.revoked).toBe(false);
     for (const { events } of opened) expect(events.onSignedOut).not.toHaveBeenCalled();

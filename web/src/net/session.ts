@@ -14,8 +14,8 @@
 import type { Me } from '../state/model';
 import type { SessionAnswer } from './contract';
 import type { Database } from './database';
-import { Refused, Unreachable } from './errors';
-import { RENEW_LEAD_MS, RENEW_RETRY_MS, TOKEN_MARGIN_MS } from './limits';
+import { Refused, Unreachable, isPassing } from './errors';
+import { LOGOUT_TRIES_MAX, RENEW_LEAD_MS, RENEW_RETRY_MS, TOKEN_MARGIN_MS } from './limits';
 import { SESSION_KEY, type Kept, type Renew } from './renewal';
 import type { Tabs } from './tabs';
 import * as translate from './translate';
@@ -36,6 +36,8 @@ export interface SessionEvents {
 }
 
 const HANDOVER = 'syncchat.handover';
+/** Where the refresh token of a log-in that ended here is kept until the server knows. */
+const ENDED_KEY = 'ended';
 
 export class Session {
   #user: Me | null = null;
@@ -75,6 +77,7 @@ export class Session {
   async restore(): Promise<Me | null> {
     const kept = (await this.database.get('session', SESSION_KEY)) as Kept | undefined;
     this.#user = kept?.user ?? null;
+    void this.#endLogIn();
     const handed = takeHandover();
     if (this.#user && handed?.userId === this.#user.id) this.#use(handed);
     return this.#user;
@@ -103,11 +106,29 @@ export class Session {
 
   async signOut(): Promise<void> {
     const kept = (await this.database.get('session', SESSION_KEY)) as Kept | undefined;
+    if (kept) await this.database.put('session', ENDED_KEY, kept.refreshToken);
     await this.database.remove('session', SESSION_KEY);
     this.tabs.tell({ type: 'signed-out' });
     this.#forget('asked');
-    // The token dies by itself in the end; a server that is away must not keep anybody signed in.
-    if (kept) await this.logout(kept.refreshToken).catch(() => undefined);
+    // A server that is away must not keep anybody signed in.
+    await this.#endLogIn();
+  }
+
+  /** Tells the server of a log-out that it may not know of yet; again later if it does not answer. */
+  async #endLogIn(tried = 1): Promise<void> {
+    const token = (await this.database.get('session', ENDED_KEY)) as string | undefined;
+    if (token === undefined) return;
+    try {
+      await this.logout(token);
+    } catch (error) {
+      if (isPassing(error)) {
+        if (tried < LOGOUT_TRIES_MAX) {
+          setTimeout(() => void this.#endLogIn(tried + 1), RENEW_RETRY_MS);
+        }
+        return;
+      }
+    }
+    await this.database.replace('session', ENDED_KEY, (value) => value === token, undefined);
   }
 
   /** A token that is good for a request now. */
