@@ -11,7 +11,8 @@ import { scaled } from './speed.mjs';
 
 const SECRET = 'the fleet of the tests has a secret of its own';
 
-const stores = { mongod: startMongod, replicaSet: startReplicaSet };
+const slowReplicaSet = () => startReplicaSet({ elections: 'slow' });
+const stores = { mongod: startMongod, replicaSet: startReplicaSet, slowReplicaSet };
 const backplanes = { redis: startRedis, sentinel: startSentinel, cluster: startCluster };
 
 /**

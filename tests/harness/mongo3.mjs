@@ -5,8 +5,14 @@ import { MongoClient } from 'mongodb';
 import { mongodArgs, mongodBinary } from './mongod.mjs';
 import { HOST, freePort, start, stop, tempDir, until } from './process.mjs';
 
-/** Starts the three and waits for a primary. Elections take about two seconds here. */
-export async function startReplicaSet() {
+/** Elections take about two seconds, or, with MongoDB's own settings, begin after ten. */
+const ELECTIONS = {
+  quick: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200, heartbeatTimeoutSecs: 1 },
+  slow: {},
+};
+
+/** Starts the three and waits for a primary. */
+export async function startReplicaSet({ elections = 'quick' } = {}) {
   await access(mongodBinary).catch(() => {
     throw new Error(`no mongod at ${mongodBinary}: run tests/services.sh`);
   });
@@ -33,7 +39,7 @@ export async function startReplicaSet() {
     replSetInitiate: {
       _id: 'rs',
       members: members.map(({ port }, i) => ({ _id: i, host: `${HOST}:${port}` })),
-      settings: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200, heartbeatTimeoutSecs: 1 },
+      settings: ELECTIONS[elections],
     },
   });
   const says = async (member) => {
@@ -95,6 +101,16 @@ export async function startReplicaSet() {
         was.running.child.kill('SIGCONT');
         await until('the member to be back', async () => (await says(was)).secondary, 30_000);
       };
+    },
+    /**
+     * Stops both others with SIGSTOP: the primary takes writes that are not durable. It steps down when
+     * an election's time has passed. Gives what lets them go on.
+     */
+    async freezeSecondaries() {
+      const is = await primary();
+      const others = members.filter((member) => member !== is);
+      others.forEach(({ running }) => running.child.kill('SIGSTOP'));
+      return () => others.forEach(({ running }) => running.child.kill('SIGCONT'));
     },
     /** Makes the primary step down and waits for the next. */
     async stepDown() {
