@@ -29,8 +29,7 @@ afterEach(() => {
 
 const answer = (status: number, body: unknown) =>
   server.mockResolvedValueOnce(Response.json(body, { status }));
-const asked = () =>
-  server.mock.calls.map(([, init]) => (JSON.parse(init?.body as string) as object));
+const asked = () => server.mock.calls.map(([, init]) => JSON.parse(init?.body as string) as object);
 const kept = async () =>
   ((await database.get('session', SESSION_KEY)) as { refreshToken: string } | undefined)
     ?.refreshToken;

@@ -297,7 +297,10 @@ describe('several tabs', () => {
   it('go on, even if they cannot wait for one another', async () => {
     await signedIn();
     // A browser without locks, and a page next to a worker of an older release.
-    const alone = () => ({ ...browser.tab(), alone: <T>(_: string, work: () => Promise<T>) => work() });
+    const alone = () => ({
+      ...browser.tab(),
+      alone: <T>(_: string, work: () => Promise<T>) => work(),
+    });
     const opened = [open(alone()), open(alone()), open(alone())];
     for (const { session } of opened) await session.restore();
     for (let round = 1; round <= 5; round += 1) {
