@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the tests and `make fleet` start, once: mongod and a server of S3's protocol into
-# target/services/bin, Redis, HAProxy, Chromium and OpenSSL as packages of the system. Starts nothing.
+# target/services/bin, Redis, HAProxy, Chromium, OpenSSL and libfaketime as packages of the system.
+# Starts nothing.
 #
 #   tests/services.sh            everything
 #   tests/services.sh fleet      what a fleet needs: mongod, Redis and HAProxy
@@ -84,6 +85,7 @@ fetch_packages() {
   PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
   [[ $what == fleet || -x ${CHROMIUM:-/usr/bin/chromium} ]] || missing+=(chromium)
   [[ $what == fleet ]] || command -v openssl >/dev/null || missing+=(openssl)
+  [[ $what == fleet ]] || compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
   if ((${#missing[@]} > 0)); then
     install "${missing[@]}"
   fi

@@ -478,3 +478,35 @@ async fn nodes_are_found_while_redis_is_away() {
     }
     assert!(began.elapsed() < scaled(Duration::from_secs(2)));
 }
+
+/// Panics at what another node says.
+struct Fragile;
+
+impl FleetListener for Fragile {
+    fn on_event(&self, _: &FleetEvent) {
+        panic!("planted");
+    }
+
+    fn on_doubt(&self) {}
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_named() {
+    let redis = Redis::start().await;
+    let speaker = Node::start(&redis.url(), "speaker").await;
+    let broken = connect(&redis.url(), LimiterRates::default(), "broken").await;
+    let broken = broken.unwrap();
+    broken.fleet.listen(Arc::new(Fragile));
+    until("the node to reach redis", async || broken.fleet.connected()).await;
+    let conversation = ConversationId::generate();
+    let topic = Topic::Conversation(conversation);
+    broken.fleet.subscribe(vec![topic]).await;
+    speaker
+        .backplane
+        .fleet
+        .publish(FleetEvent::Head { conversation, head });
+    let failed = tokio::time::timeout(Duration::from_secs(60), broken.fleet.failed()).await;
+    assert_eq!(failed, Ok("redis listener"));
+    let sound = tokio::time::timeout(Duration::from_millis(50), speaker.backplane.fleet.failed());
+    assert!(sound.await.is_err());
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::command::{
     CreateConversation, CursorKind, EditMessage, PageRequest, SendMessage, SyncRequest,
 };
@@ -37,6 +38,7 @@ pub struct Chat {
     tasks: Tasks,
     store: Arc<dyn Store>,
     files: Option<Arc<Files>>,
+    clock: Arc<Clock>,
 }
 
 /// A page of history.
@@ -89,7 +91,7 @@ impl Chat {
     /// A chat over this store and this fleet. Its methods are called within a tokio runtime.
     /// Its messages show no files.
     pub fn new(store: Arc<dyn Store>, fleet: Arc<dyn Fleet>) -> Arc<Chat> {
-        Chat::build(store, fleet, None)
+        Chat::with_clock(store, fleet, None, Clock::system())
     }
 
     /// A chat whose messages may show these files, which lie in the same store.
@@ -98,12 +100,23 @@ impl Chat {
         fleet: Arc<dyn Fleet>,
         files: Arc<Files>,
     ) -> Arc<Chat> {
-        Chat::build(store, fleet, Some(files))
+        Chat::with_clock(store, fleet, Some(files), Clock::system())
     }
 
-    fn build(store: Arc<dyn Store>, fleet: Arc<dyn Fleet>, files: Option<Arc<Files>>) -> Arc<Chat> {
+    /// A chat that knows the time from this clock, which is compared with the store's.
+    pub fn with_clock(
+        store: Arc<dyn Store>,
+        fleet: Arc<dyn Fleet>,
+        files: Option<Arc<Files>>,
+        clock: Arc<Clock>,
+    ) -> Arc<Chat> {
         let heads = Arc::new(Heads::new(Arc::clone(&store)));
-        let committer = Committer::new(Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&heads));
+        let committer = Committer::new(
+            Arc::clone(&store),
+            Arc::clone(&fleet),
+            Arc::clone(&heads),
+            Arc::clone(&clock),
+        );
         let recent = Arc::clone(committer.recent());
         Arc::new(Chat {
             edits: Edits::new(
@@ -111,6 +124,7 @@ impl Chat {
                 Arc::clone(&fleet),
                 recent,
                 files.clone(),
+                Arc::clone(&clock),
             ),
             cursors: CursorLanes::new(Arc::clone(&store), fleet, Arc::clone(&heads)),
             heads,
@@ -119,7 +133,13 @@ impl Chat {
             tasks: Tasks::new(),
             store,
             files,
+            clock,
         })
+    }
+
+    /// The time of the store, as this node knows it.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Commits a message; returns when it is durable and announced. Has its place in the order of

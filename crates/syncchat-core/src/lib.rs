@@ -8,6 +8,7 @@
 //! Read in this order: [`model`], [`command`], [`ports::store`], [`pipeline`], [`query`], [`chat`].
 
 pub mod chat;
+pub mod clock;
 pub mod command;
 pub mod error;
 pub mod files;
@@ -18,6 +19,7 @@ pub mod people;
 pub mod pipeline;
 pub mod ports;
 pub mod query;
+pub mod supervisor;
 pub mod text;
 
 #[cfg(any(test, feature = "testing"))]
@@ -31,7 +33,9 @@ mod tests;
 mod together;
 
 pub use chat::Chat;
+pub use clock::Clock;
 pub use error::{Error, ErrorCode, Result};
 pub use files::Files;
 pub use people::People;
+pub use supervisor::Supervisor;
 pub use together::{Together, TogetherLimits};

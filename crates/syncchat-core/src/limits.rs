@@ -138,6 +138,27 @@ pub const FILE_SWEEP_BATCH: usize = 100;
 /// When a file whose bytes could not be deleted is tried again.
 pub const FILE_SWEEP_RETRY: Duration = Duration::from_secs(300);
 
+/// Between two comparisons of this machine's date with the store's.
+pub const CLOCK_COMPARE_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two comparisons at least: after one that failed, and when the clocks of the machine move
+/// apart again and again.
+pub const CLOCK_COMPARE_PAUSE: Duration = Duration::from_secs(1);
+/// From the question for the store's time to the answer. One that takes longer tells too little and is
+/// thrown away; the time is off by half of it at most.
+pub const CLOCK_COMPARE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A date that is off by more is warned of.
+pub const CLOCK_OFFSET_WARN: Duration = Duration::from_secs(5);
+/// A node whose date is off by more is not ready and writes nothing that bears a time: `unavailable`.
+/// Also what a time in the store may be ahead of the store's before it is taken for a mistake, and the
+/// next message has its own time again.
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(60);
+/// By how much a machine's date and its monotonic clock may move apart between two comparisons. Beyond
+/// it the time is unknown until they are compared again: `unavailable`.
+pub const CLOCK_JUMP_MAX: Duration = Duration::from_secs(5);
+/// For how long nothing is deleted on account of its age after the store's time jumped ahead by more
+/// than [`CLOCK_OFFSET_MAX`]. Tokens and files live so much longer then.
+pub const CLOCK_SWEEP_HOLD: Duration = Duration::from_secs(3_600);
+
 /// Spans of `seq` of somebody who was away from a conversation in between that are read at once.
 pub const SPANS_READ_MAX: usize = 8;
 
@@ -147,6 +168,8 @@ const _: () = assert!(
     FILE_CLAIM_SPAN.as_millis()
         > FILE_CLAIM_USE_SPAN.as_millis() + COMMIT_TIMEOUT.as_millis() + 120_000
 );
+const _: () = assert!(CLOCK_COMPARE_TIMEOUT.as_millis() < CLOCK_OFFSET_WARN.as_millis());
+const _: () = assert!(COMMIT_TIMEOUT.as_millis() < CLOCK_OFFSET_MAX.as_millis());
 const _: () = assert!(DOUBT_SPAN.as_millis() > 2 * COMMIT_TIMEOUT.as_millis());
 const _: () = assert!(2 * STORE_RETRY_SPAN.as_millis() <= COMMIT_TIMEOUT.as_millis());
 

@@ -51,6 +51,9 @@ pub const READ_KEYS: &str = "syncchat_store_read_keys_total";
 /// Who was refused because too many waited for a read, by what it is.
 pub const READS_REFUSED: &str = "syncchat_store_reads_refused_total";
 
+/// Seconds by which this machine's date is ahead of the store's, as last compared; negative: behind.
+pub const CLOCK_OFFSET: &str = "syncchat_clock_offset_seconds";
+
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
     const COUNTERS: [(&str, &str); 14] = [
@@ -95,6 +98,11 @@ pub fn describe() {
         Unit::Count,
         "messages accepted and not yet answered"
     );
+    describe_gauge!(
+        CLOCK_OFFSET,
+        Unit::Seconds,
+        "by how much this machine's date is ahead of the store's"
+    );
     describe_histogram!(
         PERSIST_SECONDS,
         Unit::Seconds,
@@ -133,6 +141,10 @@ static COMMITS: LazyLock<Commits> = LazyLock::new(|| Commits {
     heads_hit: counter!(HEADS, "result" => "hit"),
     heads_missed: counter!(HEADS, "result" => "miss"),
 });
+
+pub(crate) fn clock_offset(millis: i64) {
+    gauge!(CLOCK_OFFSET).set(millis as f64 / 1_000.0);
+}
 
 /// Counts a message that was refused, here or before it came here.
 pub fn message_rejected(code: ErrorCode) {

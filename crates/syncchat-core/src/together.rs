@@ -52,7 +52,13 @@ struct Flight<K, V>(Arc<Inner<K, V>>);
 
 impl<K, V> Drop for Flight<K, V> {
     fn drop(&mut self) {
-        self.0.queue.lock().in_flight -= 1;
+        let mut queue = self.0.queue.lock();
+        queue.in_flight -= 1;
+        if std::thread::panicking() && queue.in_flight == 0 {
+            // No flight is left to read for the waiting callers: they are told that their read did not end.
+            queue.keys.clear();
+            queue.askers.clear();
+        }
     }
 }
 
@@ -268,6 +274,26 @@ mod tests {
         assert_eq!(together.get_all(&[12, 14, 12]).await, Ok(vec![24, 28, 24]));
         sleep(Duration::from_millis(1)).await;
         assert_eq!(together.inner.queue.lock().in_flight, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_panics_answers_every_caller() {
+        let read = |keys: Vec<u32>| async move {
+            assert!(!keys.contains(&13), "planted");
+            Ok(keys)
+        };
+        let limits = TogetherLimits {
+            batch_max: 1,
+            in_flight_max: 1,
+            ..LIMITS
+        };
+        let together = Together::new("numbers", limits, read);
+        // The second waits for a turn of the read that panics.
+        let answers = [together.ask(13).unwrap(), together.ask(14).unwrap()];
+        for answer in answers {
+            assert!(answer.await.is_err());
+        }
+        assert_eq!(together.get(14).await, Ok(14));
     }
 
     #[tokio::test(start_paused = true)]

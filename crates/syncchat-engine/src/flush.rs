@@ -13,6 +13,7 @@ use std::thread::available_parallelism;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
+use tokio_util::sync::CancellationToken;
 
 use crate::handler::DisconnectReason;
 use crate::limits::{FLUSHES_PER_TURN, GATHERED_BYTES_MAX, LANES_MAX};
@@ -22,6 +23,8 @@ use crate::session::{Farewell, Session};
 pub(crate) struct Flusher {
     lanes: Vec<Arc<Waiting>>,
     tasks: Vec<AbortHandle>,
+    /// Cancelled when the task of a lane has ended.
+    failed: CancellationToken,
     next: AtomicUsize,
 }
 
@@ -43,15 +46,26 @@ impl Flusher {
     pub(crate) fn start() -> Arc<Flusher> {
         let count = available_parallelism().map_or(1, |n| n.get().min(LANES_MAX));
         let lanes: Vec<Arc<Waiting>> = (0..count).map(|_| Arc::default()).collect();
+        let failed = CancellationToken::new();
         let tasks = lanes.iter().map(|lane| {
-            let lane = Arc::clone(lane);
-            tokio::spawn(async move { lane.write().await }).abort_handle()
+            let (lane, ended) = (Arc::clone(lane), failed.clone().drop_guard());
+            let task = async move {
+                let _ended = ended;
+                lane.write().await;
+            };
+            tokio::spawn(task).abort_handle()
         });
         Arc::new(Flusher {
             tasks: tasks.collect(),
             lanes,
+            failed,
             next: AtomicUsize::new(0),
         })
+    }
+
+    /// Waits until a lane writes no more. Its sessions hear nothing from then on.
+    pub(crate) async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// A place for a session. They are spread evenly, so that those of one room are written to by
@@ -124,6 +138,15 @@ mod tests {
     use crate::config::Config;
     use crate::id::{NodeTag, Sid};
     use crate::session::Transport;
+
+    #[tokio::test]
+    async fn a_lane_that_has_ended_is_noticed() {
+        let flusher = Flusher::start();
+        tokio::task::yield_now().await;
+        assert!(!flusher.failed.is_cancelled());
+        flusher.tasks[0].abort();
+        flusher.failed().await;
+    }
 
     #[tokio::test]
     async fn a_defect_in_one_session_ends_that_one() {

@@ -174,6 +174,13 @@ impl<P: Protocol> Server<P> {
         }
     }
 
+    /// Waits until a task has ended that the server needs as long as it lives, and names it. Some
+    /// sessions are written to no more from then on.
+    pub async fn failed(&self) -> &'static str {
+        self.inner.flusher.failed().await;
+        "socket writer"
+    }
+
     /// Waits until no session is left and all event futures have ended.
     pub async fn closed(&self) {
         self.inner.tasks.close();

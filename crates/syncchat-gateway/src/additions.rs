@@ -40,7 +40,7 @@ impl Additions {
 
     /// Looks whenever there is doubt, for ever.
     pub(crate) async fn run(self: Arc<Additions>, feed: Arc<Feed>) {
-        let mut since = Timestamp::now();
+        let mut since = self.chat.clock().estimate();
         loop {
             self.doubted.notified().await;
             since = self.look_from(since, &feed).await;
@@ -55,7 +55,7 @@ impl Additions {
 
     /// When the next look has to begin.
     async fn look_from(&self, since: Timestamp, feed: &Feed) -> Timestamp {
-        let now = Timestamp::now();
+        let now = self.chat.clock().estimate();
         match self.look(since.before(ADDITIONS_SPAN), feed).await {
             Ok(()) => now,
             Err(error) => {

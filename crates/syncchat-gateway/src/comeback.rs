@@ -7,7 +7,7 @@ use std::time::Duration;
 use syncchat_contract::payload::{ClosingReason, Comeback};
 use syncchat_core::ErrorCode;
 use syncchat_core::model::{
-    Conversation, ConversationId, Membership, Message, Seq, SystemEvent, Timestamp, UserId,
+    Conversation, ConversationId, Membership, Message, Seq, SystemEvent, UserId,
 };
 use syncchat_engine::{Class, DisconnectReason};
 use tokio::time::{Instant, sleep};
@@ -172,7 +172,8 @@ impl Gateway {
     ) {
         let seal = self.parts.identity.seals(recoverable.pid(), user).next();
         if let Some(seal) = seal {
-            recoverable.set_track(Track::begin(seal, memberships, Timestamp::now()));
+            let now = self.parts.chat.clock().estimate();
+            recoverable.set_track(Track::begin(seal, memberships, now));
         }
     }
 

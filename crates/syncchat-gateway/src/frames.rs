@@ -93,11 +93,12 @@ impl syncchat_delivery::Frame for Shared {
 }
 
 impl Entry {
-    /// For a message that came at this moment.
+    /// For a message that came at this moment, `now` by the store's time.
     pub(crate) fn new(
         message: &Arc<model::Message>,
         origin: Option<Origin>,
         came: Instant,
+        now: Timestamp,
     ) -> Entry {
         let received = match &origin {
             Some(origin) => event(server::RECEIVE_MSG, origin.json.get().of(message)),
@@ -107,7 +108,7 @@ impl Entry {
             received,
             aside: aside(message),
             origin,
-            age: Timestamp::now().since(message.created_at),
+            age: now.since(message.created_at),
             came,
             message: Arc::clone(message),
         }

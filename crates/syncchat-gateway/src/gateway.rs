@@ -10,7 +10,7 @@ use syncchat_contract::payload::ClosingReason;
 use syncchat_core::ports::fleet::{Fleet, Presence};
 use syncchat_core::ports::limiter::Limiter;
 use syncchat_core::ports::store::AccountStore;
-use syncchat_core::{Chat, People};
+use syncchat_core::{Chat, People, Supervisor};
 use syncchat_delivery::Config as DeliveryConfig;
 use syncchat_engine::{
     AckArgs, ConnectError, DisconnectReason, Event, Handler, Handshake, Refusal, Socket,
@@ -81,6 +81,7 @@ pub struct Gateway {
     pub(crate) draining: AtomicBool,
     /// For tasks that outlive the call that starts them.
     pub(crate) me: Weak<Gateway>,
+    supervisor: Supervisor,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -117,6 +118,7 @@ impl Gateway {
                 deadlines: Arc::new(Timers::new()),
                 draining: AtomicBool::new(false),
                 me: me.clone(),
+                supervisor: Supervisor::new(),
                 tasks: Mutex::default(),
             }
         });
@@ -136,23 +138,23 @@ impl Gateway {
             let (chat, fleet) = (Arc::clone(&self.parts.chat), Arc::clone(&self.parts.fleet));
             let desk = Desk::new(Arc::clone(&self.parts.traces));
             let shard = Shard::new(config.clone(), desk, mailbox, chat, fleet);
-            self.keep(tokio::spawn(shard.run()).abort_handle());
+            self.run("shard", shard.run());
         }
         let fleet = Arc::clone(&self.parts.fleet);
         let feed = Arc::clone(&self.feed).compare_while_deaf(fleet);
-        self.keep(tokio::spawn(feed).abort_handle());
+        self.run("comparison of heads", feed);
         let additions = Arc::clone(&self.additions).run(Arc::clone(&self.feed));
-        self.keep(tokio::spawn(additions).abort_handle());
+        self.run("look for memberships", additions);
         let revocations = Arc::clone(&self.revocations).run(self.me.clone());
-        self.keep(tokio::spawn(revocations).abort_handle());
+        self.run("comparison of log-ins", revocations);
         let typing = Arc::clone(&self.typing).run();
-        self.keep(tokio::spawn(typing).abort_handle());
+        self.run("end of typing", typing);
         let looks = Arc::clone(&self.presence).look_around();
-        self.keep(tokio::spawn(looks).abort_handle());
+        self.run("presence here", looks);
         let told = Arc::clone(&self.presence).tell_in_rounds();
-        self.keep(tokio::spawn(told).abort_handle());
+        self.run("announcement of presence", told);
         let others = Arc::clone(&self.presence).watch_others(Arc::clone(&self.feed));
-        self.keep(tokio::spawn(others).abort_handle());
+        self.run("presence elsewhere", others);
         let (me, deadlines) = (self.me.clone(), Arc::clone(&self.deadlines));
         let deadlines = async move {
             loop {
@@ -162,11 +164,19 @@ impl Gateway {
                 }
             }
         };
-        self.keep(tokio::spawn(deadlines).abort_handle());
+        self.run("deadlines of tokens", deadlines);
     }
 
-    fn keep(&self, task: AbortHandle) {
+    /// Runs a task as long as the gateway lives.
+    fn run(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.supervisor.spawn(name, task);
         self.tasks.lock().push(task);
+    }
+
+    /// Waits until a task has ended that the gateway needs as long as it lives, and names it. Some of
+    /// its sockets may hear nothing from then on: the node has to end.
+    pub async fn failed(&self) -> &'static str {
+        self.supervisor.failed().await
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -70,7 +70,7 @@ pub(crate) const ADDITIONS_PAUSE: Duration = Duration::from_millis(250);
 /// After a look, when one looks once more: a person who was just entering then is there now.
 pub(crate) const ADDITIONS_AGAIN: Duration = Duration::from_secs(1);
 /// How far behind the last look one looks: as long as a commit may take from its id to the store,
-/// and what the clocks of two nodes may differ.
+/// and what two nodes may differ in what they take for the store's time.
 pub(crate) const ADDITIONS_SPAN: Duration = Duration::from_secs(20);
 
 /// Between two comparisons of the sockets' log-ins with the store at rest: with the time that one takes,

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use parking_lot::Mutex;
 use syncchat_core::Chat;
-use syncchat_core::model::{PresenceStatus, Timestamp, UserId};
+use syncchat_core::model::{PresenceStatus, UserId};
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence};
 use syncchat_core::ports::store::{AccountStore, PresenceChange};
 use tokio::sync::Notify;
@@ -139,7 +139,7 @@ impl PresenceKeeper {
                 self.contradict(user);
             }
             let departed = self.presence.departed().await;
-            let changes: Vec<_> = departed.into_iter().map(gone).collect();
+            let changes: Vec<_> = departed.into_iter().map(|user| self.gone(user)).collect();
             self.changed(&changes, true).await;
         }
     }
@@ -184,7 +184,7 @@ impl PresenceKeeper {
     /// Nobody is here any more, whatever grace is left: the node ends.
     pub(crate) async fn all_gone(&self) {
         let here = std::mem::take(&mut *self.here.lock());
-        let leave = |user| async move { self.presence.leave(user).await.then(|| gone(user)) };
+        let leave = |user| async move { self.presence.leave(user).await.then(|| self.gone(user)) };
         let changes = stream::iter(here)
             .map(leave)
             .buffer_unordered(PRESENCE_ASKED_AT_ONCE)
@@ -202,11 +202,20 @@ impl PresenceKeeper {
             let came = (first && self.presence.arrive(user).await) || mistaken;
             return came.then(|| PresenceChange {
                 status: PresenceStatus::Online,
-                ..gone(user)
+                ..self.gone(user)
             });
         }
         let left = self.here.lock().remove(&user);
-        (left && self.presence.leave(user).await).then(|| gone(user))
+        (left && self.presence.leave(user).await).then(|| self.gone(user))
+    }
+
+    /// A person has no device any more, as of now by the store's time: nodes compare these.
+    fn gone(&self, user: UserId) -> PresenceChange {
+        PresenceChange {
+            user,
+            status: PresenceStatus::Offline,
+            at: self.chat.clock().estimate(),
+        }
     }
 
     /// Keeps changes, and tells those who care if they are to be `told`. What there is for one of them is
@@ -266,14 +275,5 @@ fn change_for(watcher: UserId, change: &PresenceChange) -> FleetEvent {
         user: change.user,
         status: change.status,
         last_seen: change.at,
-    }
-}
-
-/// Somebody has no device any more.
-fn gone(user: UserId) -> PresenceChange {
-    PresenceChange {
-        user,
-        status: PresenceStatus::Offline,
-        at: Timestamp::now(),
     }
 }

@@ -8,7 +8,7 @@ use syncchat_core::model::{ConversationId, Message, Seq, UserId};
 use syncchat_core::ports::fleet::Topic;
 
 use crate::limits::{FETCH_ROOMS, FETCHES_AT_ONCE};
-use crate::mailbox::Command;
+use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
 use crate::shard::Shard;
 
@@ -32,10 +32,12 @@ impl Shard {
 
     fn subscribe(&mut self) {
         let rooms = std::mem::take(&mut self.desk.subscriptions);
-        let (fleet, mailbox) = (Arc::clone(&self.fleet), Arc::clone(&self.mailbox));
+        let fleet = Arc::clone(&self.fleet);
+        // Unsubscribed or not, the rooms' heads are compared then.
+        let asked = Asked::new(&self.mailbox, Command::Subscribed(rooms.clone()));
         tokio::spawn(async move {
             fleet.subscribe(topics(&rooms)).await;
-            mailbox.post(Command::Subscribed(rooms));
+            asked.answer(Command::Subscribed(rooms));
         });
     }
 
@@ -55,9 +57,10 @@ impl Shard {
     }
 
     fn compare(&self, rooms: Vec<ConversationId>) {
-        let (chat, mailbox) = (Arc::clone(&self.chat), Arc::clone(&self.mailbox));
+        let chat = Arc::clone(&self.chat);
+        let asked = Asked::new(&self.mailbox, Command::CompareFailed);
         tokio::spawn(async move {
-            mailbox.post(match chat.heads(&rooms).await {
+            asked.answer(match chat.heads(&rooms).await {
                 Ok(heads) => Command::Heads(heads),
                 Err(error) => {
                     tracing::debug!(%error, rooms = rooms.len(), "heads cannot be compared");
@@ -71,14 +74,16 @@ impl Shard {
         let count = self.desk.fetches.len().min(FETCH_ROOMS);
         let wanted: Vec<_> = self.desk.fetches.drain(..count).collect();
         let limit = wanted.iter().map(|&(_, _, limit)| limit).max().unwrap_or(1);
-        let (chat, mailbox) = (Arc::clone(&self.chat), Arc::clone(&self.mailbox));
+        let chat = Arc::clone(&self.chat);
+        let rooms = wanted.iter().map(|&(room, ..)| room).collect();
+        let asked = Asked::new(&self.mailbox, Command::FetchFailed(rooms));
         self.fetching += 1;
         tokio::spawn(async move {
             let places: Vec<_> = wanted
                 .iter()
                 .map(|&(room, after, _)| (room, after))
                 .collect();
-            mailbox.post(match chat.backfill(&places, limit).await {
+            asked.answer(match chat.backfill(&places, limit).await {
                 Ok(found) => Command::Fetched(pages(places, found)),
                 Err(error) => {
                     metrics::backfill_failed();
@@ -87,6 +92,35 @@ impl Shard {
                 }
             });
         });
+    }
+}
+
+/// A question that the shard waits for. It is answered in any case: if its task panics, by what stands
+/// for a failure, so that the shard asks again.
+struct Asked {
+    mailbox: Arc<Mailbox>,
+    failure: Option<Command>,
+}
+
+impl Asked {
+    fn new(mailbox: &Arc<Mailbox>, failure: Command) -> Asked {
+        Asked {
+            mailbox: Arc::clone(mailbox),
+            failure: Some(failure),
+        }
+    }
+
+    fn answer(mut self, answer: Command) {
+        self.failure = None;
+        self.mailbox.post(answer);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            self.mailbox.post(failure);
+        }
     }
 }
 
@@ -108,4 +142,28 @@ fn topics(rooms: &[ConversationId]) -> Vec<Topic> {
         .iter()
         .map(|&room| Topic::Conversation(room))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_whose_task_panics_has_failed() {
+        let mailbox = Arc::new(Mailbox::new());
+        let asked = Asked::new(&mailbox, Command::CompareFailed);
+        let question = tokio::spawn(async move {
+            let _asked = asked;
+            panic!("planted");
+        });
+        assert!(question.await.is_err());
+        let answered = Asked::new(&mailbox, Command::CompareFailed);
+        answered.answer(Command::Heads(Vec::new()));
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        assert!(matches!(
+            commands[..],
+            [Command::CompareFailed, Command::Heads(_)]
+        ));
+    }
 }

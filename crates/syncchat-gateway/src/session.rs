@@ -170,7 +170,7 @@ impl Gateway {
             lease.expires_at = claims.expires_at;
             lease.family = claims.family;
         }
-        let left = claims.expires_at.since(Timestamp::now());
+        let left = claims.expires_at.since(self.parts.chat.clock().estimate());
         let at = Instant::now() + left.saturating_sub(TOKEN_WARNING);
         self.set_deadline(socket, at, Deadline::Warn(user, session.number()));
     }
@@ -223,7 +223,8 @@ impl Gateway {
         let expires_at = session.lease.lock().expires_at;
         let frame = frames::token_expiring(expires_at);
         let _ = socket.emit(&frame, Class::Essential);
-        let at = Instant::now() + expires_at.since(Timestamp::now());
+        let left = expires_at.since(self.parts.chat.clock().estimate());
+        let at = Instant::now() + left;
         self.set_deadline(socket, at, Deadline::Expire(user, session.number()));
     }
 

@@ -373,7 +373,8 @@ impl Shard {
             // The ack says what was committed, this something else.
             origin.json = KeptJson::none();
         }
-        Shared(Arc::new(Entry::new(latest, origin, at)))
+        let now = self.chat.clock().estimate();
+        Shared(Arc::new(Entry::new(latest, origin, at, now)))
     }
 
     /// Tells those in a conversation that it is for something that has no place in the log.

@@ -135,6 +135,10 @@ impl Fleet for TracedFleet {
         self.fleet.connected()
     }
 
+    async fn failed(&self) -> &'static str {
+        self.fleet.failed().await
+    }
+
     async fn check(&self) -> Result<String, String> {
         self.fleet.check().await
     }

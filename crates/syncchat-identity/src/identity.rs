@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use syncchat_core::Clock;
 use syncchat_core::error::{Error, ErrorCode, Result};
 use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
 use syncchat_core::ports::fleet::Fleet;
@@ -69,6 +70,7 @@ pub struct Identity {
     seals: Seals,
     refresh_ttl: Duration,
     doubts: Doubts,
+    clock: Arc<Clock>,
 }
 
 impl Identity {
@@ -87,7 +89,13 @@ impl Identity {
             tokens: Tokens::new(&config.secret, &config.former_secrets, config.access_ttl),
             seals: Seals::new(&config.secret, &config.former_secrets),
             refresh_ttl: config.refresh_ttl,
+            clock: Clock::system(),
         }
+    }
+
+    /// The same, knowing the time from this clock.
+    pub fn with_clock(self, clock: Arc<Clock>) -> Identity {
+        Identity { clock, ..self }
     }
 
     /// Makes an account and logs it in. The same registration again, within
@@ -98,7 +106,8 @@ impl Identity {
     /// `invalid` naming the field; `conflict` naming the field taken; `rate_limited` by address;
     /// `unavailable`.
     pub async fn register(&self, request: RegisterRequest, address: IpAddr) -> Result<Session> {
-        let checked = check_registration(&request)?;
+        let checked = check_registration(&request, self.clock.estimate())?;
+        self.clock.now()?;
         self.limiter
             .take(LimitKind::Registrations, &address_key(address))
             .await
@@ -136,11 +145,12 @@ impl Identity {
     ) -> Result<Option<User>> {
         let found = self.accounts.account_by_login(&wanted.username).await;
         let found = found.map_err(|error| store_error(&error))?;
+        let now = self.clock.now()?;
         let is_same = |account: &Account| {
             let user = &account.user;
             user.username == wanted.username
                 && user.email == wanted.email
-                && Timestamp::now().since(user.created_at) <= REGISTRATION_REPEAT_SPAN
+                && now.since(user.created_at) <= REGISTRATION_REPEAT_SPAN
         };
         let Some(account) = found.filter(is_same) else {
             return Ok(None);
@@ -222,11 +232,12 @@ impl Identity {
         let next = token.successor(&salt);
         // The store puts the old token's person and family in place of these.
         let nobody = UserId::from_bytes([0; 12]);
-        let stored = next.stored(nobody, Family::default(), self.refresh_ttl);
+        let now = self.clock.now()?;
+        let stored = next.stored(nobody, Family::default(), now, self.refresh_ttl);
         let attempt = self.doubts.attempt(token.hash(), Change::Refresh);
         let rotation = self
             .accounts
-            .rotate_refresh_token(token.hash(), &stored, salt, Timestamp::now())
+            .rotate_refresh_token(token.hash(), &stored, salt, now)
             .await
             .map_err(|error| store_error(&error))?;
         attempt.settle();
@@ -299,7 +310,7 @@ impl Identity {
     /// # Errors
     /// `token_expired` if it was good once, else `unauthorized`.
     pub fn verify(&self, token: &str) -> Result<Claims> {
-        self.tokens.verify(token)
+        self.tokens.verify_at(token, self.clock.estimate())
     }
 
     /// The seals of the offsets of a connection: the one to use, then those that may have been used
@@ -314,17 +325,21 @@ impl Identity {
     /// # Errors
     /// `internal`, if the system has no random bytes.
     pub fn issue_access(&self, user: UserId) -> Result<(String, Timestamp)> {
-        self.tokens.issue(user, None)
+        self.tokens.issue_at(user, None, self.clock.estimate())
     }
 
     /// Deletes refresh tokens that have expired, one batch; says how many. Call again at once
-    /// while it is [`EXPIRED_TOKENS_BATCH`].
+    /// while it is [`EXPIRED_TOKENS_BATCH`]. While this node does not know the time, or has just seen
+    /// it jump ahead, none has expired.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn sweep(&self) -> Result<usize> {
+        let Ok(now) = self.clock.sweep_now() else {
+            return Ok(0);
+        };
         self.accounts
-            .delete_expired_tokens(Timestamp::now(), EXPIRED_TOKENS_BATCH)
+            .delete_expired_tokens(now, EXPIRED_TOKENS_BATCH)
             .await
             .map_err(|error| store_error(&error))
     }
@@ -332,15 +347,17 @@ impl Identity {
     async fn begin(&self, user: User) -> Result<Session> {
         let family = refresh::new_family()?;
         let token = Token::generate()?;
+        let stored = token.stored(user.id, family, self.clock.now()?, self.refresh_ttl);
         self.accounts
-            .add_refresh_token(&token.stored(user.id, family, self.refresh_ttl))
+            .add_refresh_token(&stored)
             .await
             .map_err(|error| store_error(&error))?;
         self.session(user, family, token.text())
     }
 
     fn session(&self, user: User, family: Family, refresh_token: String) -> Result<Session> {
-        let (access_token, expires_at) = self.tokens.issue(user.id, Some(family))?;
+        let now = self.clock.estimate();
+        let (access_token, expires_at) = self.tokens.issue_at(user.id, Some(family), now)?;
         Ok(Session {
             user,
             access_token,
@@ -362,7 +379,7 @@ impl Identity {
     }
 }
 
-fn check_registration(request: &RegisterRequest) -> Result<User> {
+fn check_registration(request: &RegisterRequest, now: Timestamp) -> Result<User> {
     let checked = (
         text::username(&request.username),
         text::email(&request.email),
@@ -376,7 +393,7 @@ fn check_registration(request: &RegisterRequest) -> Result<User> {
             avatar: None,
             status: PresenceStatus::Offline,
             last_seen: None,
-            created_at: Timestamp::now(),
+            created_at: now,
         }),
         // Everything that is wrong is said at once; the message is the first one's.
         (username, email, password) => {

@@ -69,9 +69,14 @@ impl Token {
         Sha256::digest(self.0).into()
     }
 
-    /// What the store keeps of it, if it lives for `ttl` from now on.
-    pub(crate) fn stored(&self, user: UserId, family: Family, ttl: Duration) -> RefreshToken {
-        let now = Timestamp::now();
+    /// What the store keeps of it, if it lives for `ttl` from `now` on.
+    pub(crate) fn stored(
+        &self,
+        user: UserId,
+        family: Family,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> RefreshToken {
         RefreshToken {
             hash: self.hash(),
             family,

@@ -122,7 +122,19 @@ impl Tokens {
     /// # Errors
     /// `internal`, if the system has no random bytes or cannot sign.
     pub fn issue(&self, user: UserId, family: Option<Family>) -> Result<(String, Timestamp)> {
-        let now = Timestamp::now();
+        self.issue_at(user, family, Timestamp::now())
+    }
+
+    /// The same, from this moment on.
+    ///
+    /// # Errors
+    /// As [`Self::issue`].
+    pub fn issue_at(
+        &self,
+        user: UserId,
+        family: Option<Family>,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp)> {
         let issued = now.millis().div_euclid(1_000);
         let expires = now.plus(self.ttl).min(LATEST).millis().div_euclid(1_000);
         let mut id = [0; 12];
@@ -144,6 +156,14 @@ impl Tokens {
     /// # Errors
     /// `token_expired` if it was good once, else `unauthorized`.
     pub fn verify(&self, token: &str) -> Result<Claims> {
+        self.verify_at(token, Timestamp::now())
+    }
+
+    /// The same, at this moment.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_at(&self, token: &str, now: Timestamp) -> Result<Claims> {
         if token.len() > ACCESS_TOKEN_BYTES_MAX {
             return Err(bad_token());
         }
@@ -163,7 +183,7 @@ impl Tokens {
             expires_at,
             family: claims.fam.as_deref().map(parse_family).transpose()?,
         };
-        if expires_at <= Timestamp::now() {
+        if expires_at <= now {
             return Err(Error::new(
                 ErrorCode::TokenExpired,
                 "the access token has expired",

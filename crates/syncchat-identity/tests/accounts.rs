@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fakes::{Accounts, Counting, Heard};
-use syncchat_core::{Error, ErrorCode};
+use syncchat_core::model::Timestamp;
+use syncchat_core::ports::clock::{Reading, TimeSource};
+use syncchat_core::{Clock, Error, ErrorCode};
 use syncchat_identity::{Identity, IdentityConfig, RegisterRequest, Secret, Session};
 
 const PASSWORD: &str = "correct horse";
@@ -339,4 +341,38 @@ async fn a_store_that_is_away_is_unavailable() {
     let error = refused(world.identity.logout(&session.refresh_token).await);
     assert_eq!(error.code, ErrorCode::Unavailable);
     world.identity.verify(&session.access_token).unwrap();
+}
+
+/// A machine whose date is so far ahead.
+struct Ahead(Duration);
+
+impl TimeSource for Ahead {
+    fn read(&self) -> Reading {
+        Reading {
+            wall: Timestamp::now().plus(self.0),
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_ends_no_log_in() {
+    let world = world(100);
+    let session = world.register("ann", PASSWORD).await.unwrap();
+    // Forty days, and tokens live for one.
+    let clock = Clock::on(Ahead(Duration::from_secs(40 * 86_400)));
+    assert!(clock.count_from(Timestamp::now()).is_wrong());
+    let World {
+        identity, accounts, ..
+    } = world;
+    let wrong = identity.with_clock(clock);
+    assert!(wrong.verify(&session.access_token).is_ok());
+    let refreshed = refused(wrong.refresh(&session.refresh_token).await);
+    assert_eq!(refreshed.code, ErrorCode::Unavailable);
+    let login = wrong.login("ann", PASSWORD.into(), address("::1")).await;
+    assert_eq!(refused(login).code, ErrorCode::Unavailable);
+    assert_eq!(wrong.sweep().await, Ok(0));
+    assert_eq!(accounts.hashes().len(), 1);
+    let right = wrong.with_clock(Clock::system());
+    assert!(right.refresh(&session.refresh_token).await.is_ok());
 }

@@ -60,7 +60,13 @@ impl Admin {
             }
             ("/readyz", Err(why)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             ("/readyz", Ok(())) => text(StatusCode::OK, "ready\n"),
-            _ => text(StatusCode::OK, "alive\n"),
+            _ => match self.health.alive() {
+                Ok(()) => text(StatusCode::OK, "alive\n"),
+                Err(task) => {
+                    let why = format!("a task has ended: {task}\n");
+                    text(StatusCode::SERVICE_UNAVAILABLE, why)
+                }
+            },
         }
     }
 }

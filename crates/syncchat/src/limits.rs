@@ -23,6 +23,13 @@ pub const REQUESTS_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// and says so; nothing of it was acknowledged.
 pub const COMMITS_END_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest spread of the goodbyes of a node that ends because one of its tasks has ended, if
+/// `--drain` is longer: some of its sockets hear nothing meanwhile.
+pub const FAILED_DRAIN_MAX: Duration = Duration::from_secs(3);
+/// For all that such a node does before it ends. Then it ends anyway: what is broken may be what it
+/// waits for.
+pub const FAILED_END_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// File descriptors kept for the store, files, logs and the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// One in so many of the remaining file descriptors is kept for requests that are no session.
@@ -55,6 +62,14 @@ pub const FILE_SWEEP_INTERVAL: (Duration, Duration) =
 /// Between two clean-ups inside the metrics' recorder, which keeps single values until then.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+// What is bounded by itself has its time.
+const _: () = assert!(
+    FAILED_DRAIN_MAX.as_secs()
+        + SESSIONS_END_TIMEOUT.as_secs()
+        + REQUESTS_END_TIMEOUT.as_secs()
+        + COMMITS_END_TIMEOUT.as_secs()
+        < FAILED_END_TIMEOUT.as_secs()
+);
 // A poll that was passed on before a drain began ends by itself.
 const _: () = assert!(
     syncchat_engine::limits::FORWARDED_POLL_HOLD.as_millis() < REQUESTS_END_TIMEOUT.as_millis()

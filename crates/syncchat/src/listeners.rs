@@ -11,6 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use syncchat_core::Supervisor;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -103,14 +104,16 @@ impl Bound {
 pub struct Connections {
     tasks: TaskTracker,
     closing: CancellationToken,
+    supervisor: Supervisor,
 }
 
 impl Connections {
-    /// None yet.
-    pub fn new() -> Connections {
+    /// None yet. The task that accepts them is supervised.
+    pub fn new(supervisor: &Supervisor) -> Connections {
         Connections {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            supervisor: supervisor.clone(),
         }
     }
 
@@ -129,7 +132,9 @@ impl Connections {
             }
         };
         let closing = self.closing.clone();
+        let guard = self.supervisor.guard("listener");
         self.tasks.spawn(async move {
+            let _guard = guard;
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept() => accepted,
@@ -281,7 +286,7 @@ mod tests {
     async fn whoever_was_let_in_is_answered_at_the_end() {
         let bound = bound();
         let address = bound.address();
-        let connections = Arc::new(Connections::new());
+        let connections = Arc::new(Connections::new(&Supervisor::new()));
         connections.serve(bound.listen().unwrap(), Arc::new(Hello));
         let mut accepted = TcpStream::connect(address).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -306,7 +311,7 @@ mod tests {
     async fn who_asks_for_nothing_does_not_hold_up_the_end() {
         let bound = bound();
         let address = bound.address();
-        let connections = Connections::new();
+        let connections = Connections::new(&Supervisor::new());
         connections.serve(bound.listen().unwrap(), Arc::new(Hello));
         let _silent = TcpStream::connect(address).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;

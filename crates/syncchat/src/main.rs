@@ -18,6 +18,7 @@ mod listeners;
 mod logging;
 mod metrics;
 mod page;
+mod panics;
 mod process;
 mod public;
 mod shutdown;

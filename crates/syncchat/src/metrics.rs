@@ -29,6 +29,7 @@ const SLOW_CONSUMERS: &str = "syncchat_slow_consumers_closed_total";
 
 const BUILD_INFO: &str = "syncchat_build_info";
 const STORE_UP: &str = "syncchat_store_up";
+const PANICS: &str = "syncchat_panics_total";
 const HTTP_CONNECTIONS: &str = "syncchat_http_connections";
 const CONNECTIONS_REFUSED: &str = "syncchat_http_connections_refused_total";
 
@@ -80,6 +81,11 @@ fn describe() {
         "1, with the version and the node's name"
     );
     describe_gauge!(STORE_UP, Unit::Count, "1 while the store answers, else 0");
+    describe_counter!(
+        PANICS,
+        Unit::Count,
+        "defects met: a task of one connection or request ended by it, or the node"
+    );
     describe_gauge!(
         HTTP_CONNECTIONS,
         Unit::Count,
@@ -134,6 +140,7 @@ fn begin_at_zero() {
         counter!(HANDSHAKES, "transport" => transport, "result" => "ok").increment(0);
     }
     for name in [
+        PANICS,
         SLOW_CONSUMERS,
         syncchat_core::metrics::MESSAGES_ACCEPTED,
         syncchat_gateway::metrics::GAPS,
@@ -150,6 +157,11 @@ fn begin_at_zero() {
 /// Whether the store answers.
 pub fn store_up(up: bool) {
     gauge!(STORE_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+/// Something panicked.
+pub fn panicked() {
+    counter!(PANICS).increment(1);
 }
 
 /// A connection to this listener was refused for lack of room.

@@ -11,7 +11,7 @@ use syncchat_backplane::{Backplane, ConnectError};
 use syncchat_core::ports::fleet;
 use syncchat_core::ports::registry::Registry;
 use syncchat_core::ports::store::Store;
-use syncchat_core::{Chat, Files, People};
+use syncchat_core::{Chat, Clock, Files, People};
 use syncchat_engine::{Engine, Fleet, NodeTag, Origins, Peers, Tickets};
 use syncchat_files::{LinkKeys, OpenFiles};
 use syncchat_gateway::{Gateway, TracedFleet, Traces};
@@ -27,6 +27,8 @@ use crate::fate::Fates;
 pub struct Node {
     /// The truth.
     pub store: Arc<dyn Store>,
+    /// The store's time.
+    pub clock: Arc<Clock>,
     /// The other nodes.
     pub fleet: Arc<dyn fleet::Fleet>,
     /// Who is calling.
@@ -51,6 +53,18 @@ pub struct Node {
     pub registry: Arc<dyn Registry>,
     /// Under which name they find this one.
     pub tag: NodeTag,
+}
+
+impl Node {
+    /// Waits until a task has ended that the node needs as long as it lives, and names it.
+    pub async fn failed(&self) -> &'static str {
+        tokio::select! {
+            task = self.gateway.failed() => task,
+            task = self.engine.failed() => task,
+            task = self.fleet.failed() => task,
+            task = self.store.failed() => task,
+        }
+    }
 }
 
 /// Why there is no node.
@@ -106,24 +120,31 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
         .await?;
 
     presence.note_in(Arc::clone(&store) as _);
+    let clock = Clock::system();
 
     let traces = Traces::new();
     let fleet: Arc<dyn fleet::Fleet> = TracedFleet::new(fleet, Arc::clone(&traces));
 
-    let identity = Arc::new(Identity::new(
+    let identity = Identity::new(
         Arc::clone(&store) as _,
         Arc::clone(&limiter),
         Arc::clone(&fleet),
         &identity,
-    ));
+    );
+    let identity = Arc::new(identity.with_clock(Arc::clone(&clock)));
     let OpenFiles {
         storage,
         router: file_links,
         origin: file_origin,
     } = open_files(config, &secrets).await?;
     let files = Files::new(Arc::clone(&store), storage, config.files.rules.clone());
-    let files = Arc::new(files);
-    let chat = Chat::with_files(Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&files));
+    let files = Arc::new(files.with_clock(Arc::clone(&clock)));
+    let chat = Chat::with_clock(
+        Arc::clone(&store),
+        Arc::clone(&fleet),
+        Some(Arc::clone(&files)),
+        Arc::clone(&clock),
+    );
     let people = Arc::new(People::new(Arc::clone(&store) as _, Arc::clone(&presence)));
 
     let origins = api_origins(config)?;
@@ -175,6 +196,7 @@ pub async fn build(config: &Config, room: Room) -> Result<Node, WiringError> {
     );
     Ok(Node {
         store,
+        clock,
         fleet,
         identity,
         chat,

@@ -61,6 +61,7 @@ fn a_node_starts_from_nothing_and_says_so_once() {
         "deliveries_total 0",
         "outbound_queue_bytes 0",
         "slow_consumers_closed_total 0",
+        "panics_total 0",
         "backplane_connected 1",
         "rate_limited_total{kind=\"logins\"} 0",
         "persist_seconds_count 0",
@@ -76,6 +77,10 @@ fn a_node_starts_from_nothing_and_says_so_once() {
         let line = format!("\nsyncchat_{name}\n");
         assert!(metrics.contains(&line), "{name} is missing in {metrics}");
     }
+    assert!(
+        metrics.contains("\nsyncchat_clock_offset_seconds "),
+        "{metrics}"
+    );
     for name in types(&metrics) {
         let help = format!("# HELP {name} ");
         assert!(metrics.contains(&help), "{name} is not explained");
@@ -293,6 +298,11 @@ fn check_says_what_answers() {
         !folder.path().join("data").exists(),
         "a check changes nothing"
     );
+    assert_eq!(run(folder.path(), &["migrate"]).status.code(), Some(0));
+    let made = run(folder.path(), &["check"]);
+    let table = text(&made.stdout);
+    assert_eq!(made.status.code(), Some(0), "{table}");
+    assert!(table.contains("its clock and this one "), "{table}");
 
     let url = format!(
         "mongodb://user:hunter2@{}/x?serverSelectionTimeoutMS=300",

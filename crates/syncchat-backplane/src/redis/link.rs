@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
-use fred::types::Builder;
 use fred::types::config::{
     Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
+use fred::types::{Builder, ConnectHandle};
 use parking_lot::Mutex;
-use syncchat_core::model::Timestamp;
+use syncchat_core::Supervisor;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::channels;
 use crate::limits::{
@@ -30,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) sharded: bool,
     /// Names this process among others: what it says itself comes back to it.
     pub(crate) process: u64,
+    /// Runs the tasks of everything that uses the link.
+    pub(crate) supervisor: Supervisor,
     /// Whether Redis hears us and we hear it: proven a moment ago by a beat that came back.
     up: watch::Sender<bool>,
     /// Since when it is.
@@ -45,7 +48,7 @@ pub(crate) type Layout = Vec<(u16, u16, Server)>;
 
 impl Link {
     /// Begins to connect.
-    pub(crate) fn open(url: &str) -> Result<Arc<Link>, String> {
+    pub(crate) fn open(url: &str, supervisor: Supervisor) -> Result<Arc<Link>, String> {
         let mut config = Config::from_url(url)
             // The error may quote the address, and the address may hold a password.
             .map_err(|_| "cannot be read as an address of Redis".to_owned())?;
@@ -59,15 +62,17 @@ impl Link {
             listening: client(config)?,
             sharded,
             process: u64::from_be_bytes(process),
+            supervisor,
             up: watch::Sender::new(false),
             up_since: Mutex::default(),
             joined: AtomicBool::new(false),
             losses: AtomicU64::new(0),
         });
         ::metrics::gauge!(metrics::CONNECTED).set(0.0);
-        // Connected in the background, for ever.
-        drop(link.commands.connect());
-        drop(link.listening.connect());
+        for client in [&link.commands, &link.listening] {
+            let connection = keep_connected(client.clone(), client.connect());
+            link.supervisor.spawn("redis connection", connection);
+        }
         Ok(link)
     }
 
@@ -154,7 +159,7 @@ impl Link {
 
     /// Asks Redis for a sign of life.
     pub(crate) async fn check(&self) -> Result<String, String> {
-        let began = Timestamp::now();
+        let began = Instant::now();
         let connected = tokio::time::timeout(COMMAND_TIMEOUT, self.commands.wait_for_connect());
         match connected.await {
             Ok(Ok(())) => {}
@@ -166,7 +171,7 @@ impl Link {
             .ping(None)
             .await
             .map_err(|error| format!("redis: {error}"))?;
-        let took = Timestamp::now().since(began);
+        let took = began.elapsed();
         let layout = if self.sharded {
             "cluster"
         } else {
@@ -176,6 +181,23 @@ impl Link {
             "redis ({layout}) answered in {} ms",
             took.as_millis()
         ))
+    }
+}
+
+/// Keeps a client connected, for ever: the driver tries again by itself, but for a few errors with
+/// which it gives up. Returns if the driver panicked, since it cannot be started again then.
+async fn keep_connected(client: Client, first: ConnectHandle) {
+    let mut driving = first;
+    loop {
+        match driving.await {
+            Ok(Ok(())) => tracing::warn!("the connection to redis was ended, connecting anew"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the connection to redis was given up, connecting anew")
+            }
+            Err(_) => return,
+        }
+        sleep(RECONNECT_DELAY_MAX).await;
+        driving = client.connect();
     }
 }
 

@@ -29,6 +29,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use syncchat_core::Supervisor;
 use syncchat_core::model::UserId;
 use syncchat_core::ports::fleet::{Fleet, FleetEvent, FleetListener, Presence, Topic};
 use syncchat_core::ports::limiter::{LimitKind, Limiter, LimiterRates};
@@ -56,6 +57,7 @@ pub struct RedisFleet {
     leases: Arc<Leases>,
     buckets: SharedBuckets,
     gateways: Arc<Gateways>,
+    supervisor: Supervisor,
 }
 
 impl RedisFleet {
@@ -64,13 +66,15 @@ impl RedisFleet {
     /// # Errors
     /// The address cannot be read. The text holds no credentials.
     pub fn connect(url: &str, rates: LimiterRates, node_id: &str) -> Result<RedisFleet, String> {
-        let link = Link::open(url)?;
+        let supervisor = Supervisor::new();
+        let link = Link::open(url, supervisor.clone())?;
         let listener = Arc::new(OnceLock::new());
         let notices = Arc::new(Notices::default());
         let pulse = Pulse::start(link.clone(), node_id, notices.clone(), listener.clone());
         let subscriptions = Subscriptions::start(link.clone(), pulse.clone(), listener.clone());
         let leases = Leases::start(link.clone(), pulse.clone(), node_id);
         Ok(RedisFleet {
+            supervisor,
             publisher: Publisher::start(link.clone(), notices),
             pulse,
             buckets: SharedBuckets::new(link.clone(), rates),
@@ -123,6 +127,10 @@ impl Fleet for RedisFleet {
         {
             tracing::debug!("redis did not take the last words in time");
         }
+    }
+
+    async fn failed(&self) -> &'static str {
+        self.supervisor.failed().await
     }
 
     async fn check(&self) -> Result<String, String> {

@@ -134,7 +134,8 @@ impl Leases {
             list: Script::from_lua(include_str!("lua/list_processes.lua")),
             burial: Script::from_lua(include_str!("lua/bury_process.lua")),
         });
-        tokio::spawn(leases.clone().beat());
+        let supervisor = &leases.link.supervisor;
+        supervisor.spawn("redis leases", leases.clone().beat());
         leases
     }
 
@@ -146,7 +147,8 @@ impl Leases {
             tracing::error!("a second store for notes was set and is ignored");
             return;
         }
-        tokio::spawn(Arc::clone(self).note());
+        let noting = Arc::clone(self).note();
+        self.link.supervisor.spawn("notes of nodes", noting);
     }
 
     async fn note(self: Arc<Self>) {

@@ -31,7 +31,8 @@ impl Publisher {
     /// Starts the task that sends.
     pub(crate) fn start(link: Arc<Link>, notices: Arc<Notices>) -> Publisher {
         let (queue, events) = mpsc::channel(PUBLISH_QUEUE_MAX);
-        tokio::spawn(send(link.clone(), events));
+        let sending = send(link.clone(), events);
+        link.supervisor.spawn("redis publisher", sending);
         Publisher {
             link,
             notices,

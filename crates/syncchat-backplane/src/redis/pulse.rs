@@ -76,9 +76,10 @@ impl Pulse {
             now: Notify::new(),
             reconnecting: Default::default(),
         });
-        tokio::spawn(pulse.clone().beat());
-        tokio::spawn(pulse.clone().watch());
-        tokio::spawn(pulse.clone().tell_again(asked));
+        let supervisor = &pulse.link.supervisor;
+        supervisor.spawn("redis heartbeat", pulse.clone().beat());
+        supervisor.spawn("redis watch", pulse.clone().watch());
+        supervisor.spawn("redis replay", pulse.clone().tell_again(asked));
         pulse
     }
 
@@ -291,10 +292,10 @@ impl Pulse {
         for (i, client) in clients.into_iter().enumerate() {
             // Until it succeeds, however long that takes; a second try would only follow the first.
             if !self.reconnecting[i].swap(true, Ordering::Relaxed) {
-                let pulse = Arc::clone(self);
+                let reconnecting = Reconnecting(Arc::clone(self), i);
                 tokio::spawn(async move {
                     reconnect(&client).await;
-                    pulse.reconnecting[i].store(false, Ordering::Relaxed);
+                    drop(reconnecting);
                 });
             }
         }
@@ -344,6 +345,16 @@ impl Pulse {
 
     async fn tell(&self, process: u64, signal: Signal) -> bool {
         say(&self.link, self.link.process, process, signal).await
+    }
+}
+
+/// A connection that is being made anew. Dropped in any way, it lets the next try begin.
+struct Reconnecting(Arc<Pulse>, usize);
+
+impl Drop for Reconnecting {
+    fn drop(&mut self) {
+        let Reconnecting(pulse, connection) = self;
+        pulse.reconnecting[*connection].store(false, Ordering::Relaxed);
     }
 }
 

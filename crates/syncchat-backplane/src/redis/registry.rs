@@ -76,7 +76,7 @@ impl Gateways {
             self.renew(name, address).await;
         }
         let (this, name) = (Arc::clone(self), name.to_owned());
-        let renewal = tokio::spawn(async move {
+        let renewal = async move {
             let mut beats = interval(HEARTBEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -85,8 +85,9 @@ impl Gateways {
                     this.renew(&name, address).await;
                 }
             }
-        });
-        self.own.lock().renewal = Some(renewal.abort_handle());
+        };
+        let renewal = self.link.supervisor.spawn("redis registry", renewal);
+        self.own.lock().renewal = Some(renewal);
     }
 
     /// This node is not to be found any more.

@@ -61,8 +61,10 @@ impl Subscriptions {
             changed: Notify::new(),
         });
         let messages = subscriptions.link.listening.message_rx();
-        tokio::spawn(hear(subscriptions.clone(), messages, listener));
-        tokio::spawn(subscriptions.clone().keep());
+        let supervisor = &subscriptions.link.supervisor;
+        let hearing = hear(subscriptions.clone(), messages, listener);
+        supervisor.spawn("redis listener", hearing);
+        supervisor.spawn("redis subscriptions", subscriptions.clone().keep());
         subscriptions
     }
 

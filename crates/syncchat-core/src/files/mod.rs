@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 pub use self::rules::{AnnounceFile, ContentTypes, FileRules};
 
+use crate::clock::Clock;
 use crate::command::SendMessage;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
@@ -34,7 +35,7 @@ use crate::limits::{
 use crate::metrics;
 use crate::model::{
     Attachment, ConversationId, FileClaim, FileId, Message, MessageId, MessageKind, StoredFile,
-    Timestamp, UserId,
+    UserId,
 };
 use crate::ports::files::{FileLink, FileStorage, StorageResult};
 use crate::ports::store::Store;
@@ -44,6 +45,7 @@ pub struct Files {
     store: Arc<dyn Store>,
     storage: Arc<dyn FileStorage>,
     rules: FileRules,
+    clock: Arc<Clock>,
 }
 
 /// Files that are about to be shown by a message.
@@ -67,7 +69,13 @@ impl Files {
             store,
             storage,
             rules,
+            clock: Clock::system(),
         }
+    }
+
+    /// The same, knowing the time from this clock.
+    pub fn with_clock(self, clock: Arc<Clock>) -> Files {
+        Files { clock, ..self }
     }
 
     /// Keeps the record of a file that is to come, and says where to put its bytes.
@@ -80,7 +88,7 @@ impl Files {
         file: AnnounceFile,
     ) -> Result<(StoredFile, FileLink)> {
         self.rules.admit(&file)?;
-        let now = Timestamp::now();
+        let now = self.clock.now()?;
         let file = StoredFile {
             id: FileId::generate(),
             owner,
@@ -141,7 +149,7 @@ impl Files {
         for file in &files {
             self.must_be_whole(file).await?;
         }
-        let now = Timestamp::now();
+        let now = self.clock.now()?;
         let claim = FileClaim {
             message: command.id,
             at: now,
@@ -168,7 +176,7 @@ impl Files {
         if ids.is_empty() {
             return Ok(());
         }
-        let due_at = Timestamp::now().plus(2 * COMMIT_TIMEOUT);
+        let due_at = self.clock.now()?.plus(2 * COMMIT_TIMEOUT);
         write(self.store.touch_files(&ids, due_at)).await
     }
 

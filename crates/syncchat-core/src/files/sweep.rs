@@ -25,13 +25,16 @@ enum Finding {
 
 impl Files {
     /// Looks at a batch of the files that are due, and deletes what nothing shows; says how many
-    /// it looked at. Any number of nodes may do so at once.
+    /// it looked at. Any number of nodes may do so at once. While this node does not know the time, or
+    /// has just seen it jump ahead, nothing is looked at.
     ///
     /// # Errors
     /// `unavailable`, if the store does not answer. A storage that does not is only logged, and
     /// tried again later.
     pub async fn sweep(&self) -> Result<usize> {
-        let now = Timestamp::now();
+        let Ok(now) = self.clock.sweep_now() else {
+            return Ok(0);
+        };
         let due = read(self.store.due_files(now, FILE_SWEEP_BATCH)).await?;
         let claims = due.iter().flat_map(|file| &file.claims);
         let claimed: Vec<MessageId> = claims.map(|claim| claim.message).collect();
@@ -44,8 +47,8 @@ impl Files {
             match look(file, &messages, now, self.rules.unsent_span) {
                 Finding::Shown => self.note(file, &messages, now, None).await?,
                 Finding::LookAgain(at) => self.note(file, &messages, now, Some(at)).await?,
-                Finding::TakenBack => self.give_up(file, "taken_back").await?,
-                Finding::Unsent => self.give_up(file, "unsent").await?,
+                Finding::TakenBack => self.give_up(file, now, "taken_back").await?,
+                Finding::Unsent => self.give_up(file, now, "unsent").await?,
             }
         }
         Ok(due.len())
@@ -80,10 +83,10 @@ impl Files {
 
     /// Dooms a file, then deletes its bytes, then its record: whatever dies in between, the next
     /// sweep goes on.
-    async fn give_up(&self, file: &StoredFile, reason: &'static str) -> Result<()> {
+    async fn give_up(&self, file: &StoredFile, now: Timestamp, reason: &'static str) -> Result<()> {
         let doom = FileChange {
             // If the bytes cannot be deleted now, others have their turn first.
-            due_at: Some(Timestamp::now().plus(FILE_SWEEP_RETRY)),
+            due_at: Some(now.plus(FILE_SWEEP_RETRY)),
             claims: file.claims.clone(),
             doomed: true,
         };

@@ -16,7 +16,7 @@ pub struct BadId;
 
 /// Five random bytes of this process and a counter that starts at random: together with the
 /// second, unique across processes (BSON specification, ObjectId).
-fn generate() -> [u8; 12] {
+fn generate(at: Timestamp) -> [u8; 12] {
     static PROCESS: OnceLock<[u8; 5]> = OnceLock::new();
     static COUNTER: OnceLock<AtomicU32> = OnceLock::new();
     let process = PROCESS.get_or_init(|| {
@@ -29,15 +29,18 @@ fn generate() -> [u8; 12] {
         fill_random(&mut bytes);
         AtomicU32::new(u32::from_be_bytes(bytes))
     });
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs()) as u32;
+    let seconds = seconds(at);
     let count = counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let mut id = [0; 12];
     id[..4].copy_from_slice(&seconds.to_be_bytes());
     id[4..9].copy_from_slice(process);
     id[9..].copy_from_slice(&count[1..]);
     id
+}
+
+/// The seconds of a moment, as an id has them.
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.millis().max(0) / 1_000).unwrap_or(u32::MAX)
 }
 
 /// Random bytes, or, on a system without a random source, bytes from the clock: these two
@@ -88,14 +91,18 @@ macro_rules! id_type {
         impl $name {
             /// A new id, unique across the fleet.
             pub fn generate() -> $name {
-                $name(generate())
+                $name(generate(Timestamp::now()))
+            }
+
+            /// A new id, unique across the fleet, for what is made at this moment.
+            pub fn generate_at(at: Timestamp) -> $name {
+                $name(generate(at))
             }
 
             /// The lowest id that can be made in the second of this moment.
             pub fn first_of(at: Timestamp) -> $name {
-                let seconds = u32::try_from(at.millis().max(0) / 1_000).unwrap_or(u32::MAX);
                 let mut bytes = [0; 12];
-                bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+                bytes[..4].copy_from_slice(&seconds(at).to_be_bytes());
                 $name(bytes)
             }
 
@@ -176,6 +183,8 @@ mod tests {
         assert!(MessageId::first_of(second(-1)) < id && id < MessageId::first_of(second(2)));
         let epoch = MessageId::from_bytes([0; 12]);
         assert_eq!(MessageId::first_of(Timestamp::from_millis(-1)), epoch);
+        let id = MessageId::generate_at(second(100));
+        assert!(MessageId::first_of(second(100)) <= id && id < MessageId::first_of(second(101)));
     }
 
     #[test]

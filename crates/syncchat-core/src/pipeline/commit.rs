@@ -29,6 +29,7 @@ use super::queue::{Lane, Queue};
 use super::recent::{Recent, ResendKey};
 use super::rivals::Rivals;
 use super::settle::Fate;
+use crate::clock::Clock;
 use crate::deadline::write;
 use crate::error::{Error, Result};
 use crate::limits::{
@@ -36,7 +37,7 @@ use crate::limits::{
     COMMITS_ALONE_IN_FLIGHT_MAX, COMMITS_IN_FLIGHT_MAX, STORE_BACKOFF_MAX, STORE_RETRY_SPAN,
 };
 use crate::metrics;
-use crate::model::{ConversationId, Message, MessageId, Timestamp};
+use crate::model::{ConversationId, Message, MessageId};
 use crate::ports::fleet::Fleet;
 use crate::ports::store::{Append, Appended, Store};
 
@@ -57,6 +58,7 @@ pub(crate) struct Committer {
     pub(super) recent: Arc<Recent>,
     pub(super) doubts: Arc<Doubts>,
     pub(super) rivals: Rivals,
+    pub(super) clock: Arc<Clock>,
     queue: Mutex<Queue<Request>>,
     /// A permit for each request that may be accepted and unanswered.
     room: Arc<Semaphore>,
@@ -91,8 +93,10 @@ impl Committer {
         store: Arc<dyn Store>,
         fleet: Arc<dyn Fleet>,
         heads: Arc<Heads>,
+        clock: Arc<Clock>,
     ) -> Arc<Committer> {
         Arc::new(Committer {
+            clock,
             doubts: Doubts::new(Arc::clone(&store), Arc::clone(&fleet)),
             store,
             fleet,
@@ -138,6 +142,7 @@ impl Committer {
         conversation: ConversationId,
         action: Action,
     ) -> Result<oneshot::Receiver<Result<Outcome>>> {
+        let accepted_at = self.clock.now()?;
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             return Err(Error::unavailable("too many messages wait to be written"));
         };
@@ -146,9 +151,10 @@ impl Committer {
             wanted: Wanted {
                 id: match &action {
                     Action::Send(command) => command.id,
-                    Action::Change { .. } => MessageId::generate(),
+                    // Gateways that missed an addition find it by the time in its id.
+                    Action::Change { .. } => MessageId::generate_at(accepted_at),
                 },
-                accepted_at: Timestamp::now(),
+                accepted_at,
                 action,
                 done: None,
             },
@@ -201,8 +207,10 @@ impl Committer {
             return planned.iter().map(|_| Fate::Proven).collect();
         }
         metrics::batch_written(appends.iter().map(|append| append.messages.len()).sum());
+        // Nothing goes behind a time that is ahead: what takes it back has to be in its place.
+        let may_go_behind = planned.iter().all(|planned| !planned.takes_time_back());
         let answer = match lane {
-            Lane::Alone if let [_] = appends[..] => {
+            Lane::Alone if may_go_behind && let [_] = appends[..] => {
                 let append = appends.remove(0);
                 let answer = write(self.store.append_behind(append)).await;
                 answer.map(|answer| vec![answer])

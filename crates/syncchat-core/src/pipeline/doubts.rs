@@ -65,11 +65,12 @@ impl Doubts {
         watched.wait = DOUBT_INTERVAL.0;
         if !watched.looking {
             watched.looking = true;
-            tokio::spawn(Arc::clone(self).look_while_in_doubt());
+            let looking = Looking(Arc::clone(self));
+            tokio::spawn(async move { looking.0.look_while_in_doubt().await });
         }
     }
 
-    async fn look_while_in_doubt(self: Arc<Self>) {
+    async fn look_while_in_doubt(&self) {
         loop {
             let wait = {
                 let mut watched = self.watched.lock();
@@ -120,5 +121,70 @@ impl Doubts {
             doubt.known = head;
         }
         self.fleet.publish(FleetEvent::Head { conversation, head });
+    }
+}
+
+/// The one task that looks, while there is one.
+struct Looking(Arc<Doubts>);
+
+impl Drop for Looking {
+    /// After a panic another one goes on with what is watched.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let next = Looking(Arc::clone(&self.0));
+            tokio::spawn(async move { next.0.look_while_in_doubt().await });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::ports::fleet::FleetListener;
+    use crate::testing::{self, RecordingFleet};
+
+    /// Panics at the first event.
+    struct Fragile(AtomicBool);
+
+    impl FleetListener for Fragile {
+        fn on_event(&self, _: &FleetEvent) {
+            assert!(self.0.swap(true, Ordering::Relaxed), "planted");
+        }
+
+        fn on_doubt(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_does_not_end_the_watch() {
+        let (store, people) = testing::store_with_people(2);
+        let fleet = RecordingFleet::new();
+        fleet.listen(Arc::new(Fragile(AtomicBool::new(false))));
+        let ids = [ConversationId::generate(), ConversationId::generate()];
+        for id in ids {
+            let new = crate::ports::store::NewConversation {
+                id,
+                kind: crate::model::ConversationKind::Group,
+                title: None,
+                participants: people.iter().copied().collect(),
+                created_at: crate::model::Timestamp::from_millis(0),
+            };
+            let store: &dyn Store = &*store;
+            store.create_conversation(new).await.expect("made");
+        }
+        let doubts = Doubts::new(Arc::clone(&store) as _, Arc::clone(&fleet) as _);
+        ids.iter().for_each(|id| doubts.watch(*id, 0));
+        let land = |id| {
+            let message = testing::message(id, people[0], "landed late");
+            store.append_behind(id, vec![message], None, people[0]);
+        };
+        land(ids[0]);
+        tokio::time::sleep(DOUBT_INTERVAL.0 * 2).await;
+        land(ids[1]);
+        tokio::time::sleep(DOUBT_SPAN).await;
+        let told = fleet.events();
+        let told: Vec<_> = told.iter().map(FleetEvent::topic).collect();
+        assert_eq!(told, [crate::ports::fleet::Topic::Conversation(ids[1])]);
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::recent::Recent;
+use crate::clock::Clock;
 use crate::command::EditMessage;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
 use crate::files::Files;
 use crate::limits::{COMMIT_TIMEOUT, EDIT_LANES};
-use crate::model::{Message, MessageId, MessageKind, Timestamp, UserId};
+use crate::model::{Message, MessageId, MessageKind, UserId};
 use crate::ports::fleet::{Change, Fleet, FleetEvent};
 use crate::ports::store::Store;
 
@@ -20,6 +21,7 @@ pub(crate) struct Edits {
     fleet: Arc<dyn Fleet>,
     recent: Arc<Recent>,
     files: Option<Arc<Files>>,
+    clock: Arc<Clock>,
     lanes: Vec<Arc<Mutex<()>>>,
 }
 
@@ -29,12 +31,14 @@ impl Edits {
         fleet: Arc<dyn Fleet>,
         recent: Arc<Recent>,
         files: Option<Arc<Files>>,
+        clock: Arc<Clock>,
     ) -> Arc<Edits> {
         Arc::new(Edits {
             store,
             fleet,
             recent,
             files,
+            clock,
             lanes: (0..EDIT_LANES).map(|_| Arc::default()).collect(),
         })
     }
@@ -55,9 +59,8 @@ impl Edits {
         if message.deleted {
             return Err(gone());
         }
-        let edited = self
-            .store
-            .edit_message(message.id, command.content, Timestamp::now());
+        let at = self.clock.now()?;
+        let edited = self.store.edit_message(message.id, command.content, at);
         let message = write(edited).await?.ok_or_else(gone)?;
         Ok(self.announce(message, Change::Edited))
     }
@@ -67,10 +70,11 @@ impl Edits {
         if message.deleted {
             return Ok(Arc::new(message));
         }
+        let at = self.clock.now()?;
         if let Some(files) = &self.files {
             files.release(&message).await?;
         }
-        let deleted = self.store.delete_message(message.id, Timestamp::now());
+        let deleted = self.store.delete_message(message.id, at);
         let message = write(deleted).await?.ok_or_else(no_such_message)?;
         Ok(self.announce(message, Change::Deleted))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::deadline::read;
 use crate::error::{Error, Result};
-use crate::limits::HEADS_CACHED_BYTES_MAX;
+use crate::limits::{CLOCK_OFFSET_MAX, HEADS_CACHED_BYTES_MAX};
 use crate::model::{
     Conversation, ConversationId, ConversationKind, Message, MessageKind, Seq, Timestamp, UserId,
 };
@@ -67,6 +67,15 @@ impl Head {
         self.last_seq = end.last_seq;
         self.last_ordinal = end.last_ordinal;
         self.updated_at = end.updated_at;
+    }
+
+    /// The same head, with a time that the next message may have: a clock that was ahead may have
+    /// written one that lies in the future, and would date all that follows.
+    pub(crate) fn taking_time_back(mut self, now: Timestamp) -> Head {
+        if self.updated_at > now.plus(CLOCK_OFFSET_MAX) {
+            self.updated_at = now;
+        }
+        self
     }
 
     pub(crate) fn has_member(&self, user: UserId) -> bool {

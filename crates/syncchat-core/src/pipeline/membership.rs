@@ -9,7 +9,7 @@ use super::plan::{Action, Change};
 use crate::command::CreateConversation;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Conversation, ConversationId, ConversationKind, Timestamp, UserId};
+use crate::model::{Conversation, ConversationId, ConversationKind, UserId};
 use crate::ports::fleet::FleetEvent;
 use crate::ports::store::{CreatedConversation, NewConversation};
 use crate::text;
@@ -19,12 +19,14 @@ impl Committer {
     pub(crate) async fn create(&self, command: CreateConversation) -> Result<(Conversation, bool)> {
         let participants: Vec<UserId> = command.participants.iter().copied().collect();
         self.must_exist("participants", &participants).await?;
+        let created_at = self.clock.now()?;
         let new = NewConversation {
-            id: ConversationId::generate(),
+            // Gateways that missed the announcement find the conversation by the time in its id.
+            id: ConversationId::generate_at(created_at),
             kind: command.kind,
             title: command.title,
             participants: command.participants,
-            created_at: Timestamp::now(),
+            created_at,
         };
         match write(self.store.create_conversation(new)).await? {
             CreatedConversation::Existing(conversation) => Ok((conversation, false)),

@@ -32,9 +32,14 @@ impl Planned {
         references: &References,
     ) -> Planned {
         let wanted = turn.requests.iter().map(|request| &request.wanted);
+        // What is ahead by a mistake is taken back only by a node that knows the time.
+        let head = match committer.clock.now() {
+            Ok(now) => base.clone().map(|head| head.taking_time_back(now)),
+            Err(_) => base.clone(),
+        };
         let plan = Plan::make(
             turn.conversation,
-            base.clone(),
+            head,
             wanted,
             &committer.recent,
             references,
@@ -44,6 +49,14 @@ impl Planned {
             base,
             fresh,
             plan,
+        }
+    }
+
+    /// Whether the plan takes back a time of its log that is ahead.
+    pub(super) fn takes_time_back(&self) -> bool {
+        match (&self.base, &self.plan.head) {
+            (Some(base), Some(head)) => head.updated_at < base.updated_at,
+            _ => false,
         }
     }
 

@@ -186,6 +186,12 @@ pub trait Fleet: Send + Sync + 'static {
     /// Returns within a second or so.
     async fn close(&self) {}
 
+    /// Waits until a task has ended that the fleet needs as long as it lives, and names it. Nothing is
+    /// heard, or nothing is said, from then on. A fleet that needs none waits for ever.
+    async fn failed(&self) -> &'static str {
+        std::future::pending().await
+    }
+
     /// Whether it answers; for `syncchat check`.
     async fn check(&self) -> Result<String, String>;
 

@@ -39,8 +39,10 @@ pub struct Append {
     pub conversation: ConversationId,
     /// The conversation's `last_seq`, as far as is known.
     pub expected_seq: Seq,
-    /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set. `created_at` never
-    /// falls along a log: stores find the place of a time by halving.
+    /// At least one, with `seq` from `expected_seq + 1` on and `ordinal` set. `created_at` does not
+    /// fall along a log, so that stores find the place of a time by halving; but behind a message
+    /// whose time is ahead of the store's by more than [`crate::limits::CLOCK_OFFSET_MAX`] it falls
+    /// back. Halving may then find a place that is too early, and none that is too late.
     pub messages: Vec<Arc<Message>>,
     /// Changes that belong to the system messages among them.
     pub changes: Vec<ConversationChange>,
@@ -78,13 +80,13 @@ pub struct LogEnd {
     pub last_seq: Seq,
     /// The newest `ordinal`.
     pub last_ordinal: u64,
-    /// No message of the log is younger.
+    /// The next message is no older.
     pub updated_at: Timestamp,
 }
 
 impl LogEnd {
-    /// Gives a message the next place. Times never fall in a log, whichever node's clock they are
-    /// from, so that a page can begin at a time.
+    /// Gives a message the next place. Its time does not fall behind [`Self::updated_at`], whichever
+    /// node it is from, so that a page can begin at a time.
     pub fn place(&mut self, message: &mut Message) {
         self.last_seq += 1;
         self.last_ordinal += u64::from(message.kind != MessageKind::System);
@@ -307,8 +309,9 @@ pub trait ConversationStore: Send + Sync + 'static {
 
     /// One append to a log in which other nodes were just seen writing: behind whatever talk they
     /// wrote meanwhile ([`Appended::Behind`]). A store that many nodes share sees to it that they get
-    /// in one after the other, and none of them never. For one that nobody shares, this is
-    /// [`Self::append`].
+    /// in one after the other, and none of them never. Not behind a message whose time is ahead of the
+    /// store's by more than [`crate::limits::CLOCK_OFFSET_MAX`]: [`Appended::Moved`]. For one that
+    /// nobody shares, this is [`Self::append`].
     async fn append_behind(&self, append: Append) -> StoreResult<Appended> {
         let answers = self.append(vec![append]).await?;
         let answer = answers.into_iter().next();
@@ -382,8 +385,8 @@ pub trait ConversationStore: Send + Sync + 'static {
         ids: &[ConversationId],
     ) -> StoreResult<Vec<Membership>>;
 
-    /// Who became a member at or after this time (to the second, by the clock of the node that did
-    /// it): by a new conversation, or by a message. In any order; some may be no members any more.
+    /// Memberships that began at or after this time (to the second, of the store as the node that wrote
+    /// them knew it): by a new conversation, or by a message. In any order; some may have ended since.
     /// Of at most `limit` conversations and `limit` messages. Cost: that of the answer.
     async fn additions_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<Addition>>;
 
@@ -621,6 +624,18 @@ pub trait Store: ConversationStore + AccountStore + FileStore + NodeStore {
 
     /// Whether it answers and could take a write now.
     async fn check(&self) -> StoreResult<String>;
+
+    /// What the store's clock shows, with MongoDB the primary's. A store without one of its own has the
+    /// machine's.
+    async fn time(&self) -> StoreResult<Timestamp> {
+        Ok(Timestamp::now())
+    }
+
+    /// Waits until a task or thread has ended that the store needs as long as it lives, and names it.
+    /// The store is of no use from then on. One that needs none waits for ever.
+    async fn failed(&self) -> &'static str {
+        std::future::pending().await
+    }
 
     /// A short name for tables and logs: `mongodb` or `sqlite`.
     fn kind(&self) -> &'static str;

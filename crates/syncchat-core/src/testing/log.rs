@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::command::CursorKind;
-use crate::limits::UNREAD_SCAN_MAX;
+use crate::limits::{CLOCK_OFFSET_MAX, UNREAD_SCAN_MAX};
 use crate::model::{
     Account, Conversation, ConversationId, ConversationKind, FileId, Membership, Message,
     MessageId, MessageKind, Seq, SeqSpans, StoredFile, SystemEvent, Timestamp, UserId,
@@ -267,7 +267,8 @@ impl Log {
         let kept = message.conversation == conversation.id
             && message.seq == conversation.last_seq + 1
             && message.ordinal == conversation.last_ordinal + counts
-            && message.created_at >= conversation.updated_at;
+            && (message.created_at >= conversation.updated_at
+                || message.created_at.plus(CLOCK_OFFSET_MAX) < conversation.updated_at);
         conversation.last_seq = message.seq;
         conversation.last_ordinal = message.ordinal;
         conversation.updated_at = message.created_at;

@@ -1,5 +1,5 @@
 //! A whole store in memory. It checks what the core must keep (places follow one another, times do
-//! not fall, cursors stay within the log), and remembers where it did not.
+//! not fall but behind one that was ahead, cursors stay within the log), and remembers where it did not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,8 @@ pub struct MemoryStore {
     faults: Mutex<Faults>,
     rng: Mutex<Rng>,
     calls: AtomicU64,
+    /// What its clock shows, if not what the machine's does.
+    time: Mutex<Option<Timestamp>>,
 }
 
 impl MemoryStore {
@@ -37,12 +39,18 @@ impl MemoryStore {
             faults: Mutex::new(Faults::NONE),
             rng: Mutex::new(Rng::new(seed)),
             calls: AtomicU64::new(0),
+            time: Mutex::default(),
         }
     }
 
     /// Turns the dials.
     pub fn set_faults(&self, faults: Faults) {
         *self.faults.lock() = faults;
+    }
+
+    /// Sets its clock, which stands still from then on.
+    pub fn set_time(&self, time: Timestamp) {
+        *self.time.lock() = Some(time);
     }
 
     /// How many calls there were so far.
@@ -424,6 +432,11 @@ impl Store for MemoryStore {
     async fn check(&self) -> StoreResult<String> {
         self.reading().await?;
         Ok("in memory".into())
+    }
+
+    async fn time(&self) -> StoreResult<Timestamp> {
+        self.reading().await?;
+        Ok(self.time.lock().unwrap_or_else(Timestamp::now))
     }
 
     fn kind(&self) -> &'static str {

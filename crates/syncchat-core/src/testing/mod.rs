@@ -2,6 +2,7 @@
 //! and check that the core keeps its side; the store fails as it is told to.
 
 mod accounts;
+mod clocks;
 mod faults;
 mod files;
 mod fleet;
@@ -15,6 +16,7 @@ use crate::model::{
     ConversationId, Message, MessageId, MessageKind, PresenceStatus, Timestamp, User, UserId,
 };
 
+pub use clocks::ManualClocks;
 pub use faults::Faults;
 pub use files::MemoryFiles;
 pub use fleet::RecordingFleet;

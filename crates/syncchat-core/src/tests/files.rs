@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{World, code, field};
 use crate::chat::Chat;
+use crate::clock::Clock;
 use crate::command::{MessageDraft, SendMessage};
 use crate::error::{ErrorCode, Result};
 use crate::files::{AnnounceFile, ContentTypes, FileRules, Files};
-use crate::limits::{FILE_CLAIM_SPAN, FILE_CLAIMS_MAX};
+use crate::limits::{CLOCK_SWEEP_HOLD, FILE_CLAIM_SPAN, FILE_CLAIMS_MAX};
 use crate::model::{ConversationId, FileClaim, FileId, Message, MessageId, Timestamp, UserId};
 use crate::ports::store::FileStore;
-use crate::testing::{Faults, MemoryFiles};
+use crate::testing::{Faults, ManualClocks, MemoryFiles};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -24,6 +25,10 @@ struct Shelf {
 
 impl Shelf {
     fn new(people: u8) -> Shelf {
+        Shelf::with_clock(people, Clock::system())
+    }
+
+    fn with_clock(people: u8, clock: Arc<Clock>) -> Shelf {
         let mut world = World::new(people);
         let storage = Arc::new(MemoryFiles::default());
         let rules = FileRules {
@@ -37,7 +42,7 @@ impl Shelf {
             Arc::clone(&storage) as _,
             rules,
         );
-        let files = Arc::new(files);
+        let files = Arc::new(files.with_clock(clock));
         world.chat = Chat::with_files(
             Arc::clone(&world.store) as _,
             Arc::clone(&world.fleet) as _,
@@ -328,4 +333,27 @@ async fn what_is_announced_keeps_to_the_rules() {
     let fine = AnnounceFile::new("a", 1_000, "text/plain").unwrap();
     let refused = shelf.files.announce(ann, fine).await;
     assert_eq!(code(refused), ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_sweeps_nothing() {
+    let start = Timestamp::now();
+    let clocks = ManualClocks::at(start);
+    let clock = Clock::on(clocks.clone());
+    clock.count_from(start);
+    let shelf = Shelf::with_clock(1, Arc::clone(&clock));
+    let ann = shelf.world.people[0];
+    let file = shelf.upload(ann).await;
+    // The node's date is set, not the store's.
+    clocks.set(start.plus(40 * DAY));
+    assert_eq!(shelf.files.sweep().await, Ok(0));
+    clock.count_from(start);
+    assert_eq!(shelf.files.sweep().await, Ok(0));
+    assert!(shelf.may_get(ann, file).await);
+    // The store's is, too: its machine is this one. There is time to take it back.
+    clock.count_from(start.plus(40 * DAY));
+    assert_eq!(shelf.files.sweep().await, Ok(0));
+    clocks.pass(CLOCK_SWEEP_HOLD);
+    assert_eq!(shelf.files.sweep().await, Ok(1));
+    assert!(!shelf.may_get(ann, file).await);
 }

@@ -1,6 +1,7 @@
 //! The whole core over a store in memory: the rules of each request, then a simulation by seed.
 
 mod changing;
+mod clocks;
 mod files;
 mod reading;
 mod sending;

@@ -137,24 +137,23 @@ impl Window {
         answer
     }
 
+    /// From the newest message back to the first that is old enough: times may fall, behind one that
+    /// was ahead, so that no other way finds the newest of those that are.
     fn look(&self, at: Timestamp, head: Seq) -> Answer {
         let page = PAST_PAGE as Seq;
-        let Some(newest) = self.times.last() else {
+        if self.times.is_empty() {
             return Answer::Read(head.saturating_sub(page));
-        };
-        let last = self.first + self.times.len() as Seq - 1;
-        if *newest <= at {
-            return match last < head {
-                true => Answer::Read(last.max(head.saturating_sub(page))),
-                false => Answer::Newest(last.min(head)),
-            };
         }
-        match self.times.partition_point(|time| *time <= at) {
-            0 if self.first > 1 && head.saturating_sub(self.first) > RECOVERED_MESSAGES_MAX => {
-                Answer::TooFar
-            }
-            0 if self.first > 1 => Answer::Read((self.first - 1).saturating_sub(page)),
-            count => Answer::Newest(self.first + count as Seq - 1),
+        let last = self.first + self.times.len() as Seq - 1;
+        if last < head {
+            return Answer::Read(last.max(head.saturating_sub(page)));
+        }
+        let known = (head + 1).saturating_sub(self.first) as usize;
+        match self.times[..known].iter().rposition(|time| *time <= at) {
+            Some(index) => Answer::Newest(self.first + index as Seq),
+            None if self.first <= 1 => Answer::Newest(0),
+            None if head.saturating_sub(self.first) > RECOVERED_MESSAGES_MAX => Answer::TooFar,
+            None => Answer::Read((self.first - 1).saturating_sub(page)),
         }
     }
 
@@ -229,6 +228,31 @@ mod tests {
         let (answer, pages) = ask(&mut window, written(95_000), 99_999);
         assert_eq!(answer, Answer::Newest(95_000));
         assert!((40..=50).contains(&pages), "{pages} pages");
+    }
+
+    #[test]
+    fn behind_a_time_that_was_ahead_the_newest_is_found_all_the_same() {
+        // Message 300 was dated a day ahead; those that follow have their own times again.
+        let ahead = |seq| match seq {
+            300 => written(300).plus(std::time::Duration::from_secs(86_400)),
+            seq => written(seq),
+        };
+        for head in [301, 350, 600] {
+            let mut window = Window::default();
+            for wanted in [299, 301, head] {
+                let answer = loop {
+                    match window.answer(written(wanted), head) {
+                        Answer::Read(after) => {
+                            let last = head.min(after + PAST_PAGE as Seq);
+                            let times: Vec<_> = (after + 1..=last).map(ahead).collect();
+                            window.extend(after, times.into_iter());
+                        }
+                        answer => break answer,
+                    }
+                };
+                assert_eq!(answer, Answer::Newest(wanted), "of {head}");
+            }
+        }
     }
 
     #[test]

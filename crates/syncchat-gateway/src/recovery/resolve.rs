@@ -2,9 +2,9 @@
 //!
 //! **Why it is exact.** Let `p` be the place of the old connection in each of its conversations. An
 //! offset names `p` of the recent ones. Of every other one it says that message `p` was written at or
-//! before the watermark. Times do not fall along a log, so the newest message written at or before
-//! the watermark, `i`, is `p` or a later one: later only if a message of so early a time came to be
-//! known after the offset was written. The offset also has the sum of all `p`. As no `i` is below its
+//! before the watermark. So the newest message written at or before the watermark, `i`, is `p` or a
+//! later one: later only if a message of so early a time came to be known after the offset was
+//! written. The offset also has the sum of all `p`. As no `i` is below its
 //! `p`, the sums agree only if each `i` is its `p`. Nothing is guessed: where they do not agree the
 //! client is told that it was not recovered.
 //!

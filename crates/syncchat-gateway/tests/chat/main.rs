@@ -4,6 +4,7 @@
 mod client;
 mod node;
 
+mod defects;
 mod delivery;
 mod membership;
 mod sessions;

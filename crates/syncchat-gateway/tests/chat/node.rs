@@ -226,6 +226,8 @@ pub(crate) struct FaultyFleet {
     pub(crate) deaf: AtomicBool,
     /// Announcements of revoked log-ins are lost.
     pub(crate) hides_revocations: AtomicBool,
+    /// A defect is met whenever a conversation is no longer listened to, which shards say.
+    pub(crate) broken: AtomicBool,
     count: AtomicU64,
 }
 
@@ -236,6 +238,7 @@ impl FaultyFleet {
             loss: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
             hides_revocations: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             count: AtomicU64::new(0),
         }
     }
@@ -266,11 +269,17 @@ impl Fleet for FaultyFleet {
     }
 
     fn unsubscribe(&self, topics: Vec<Topic>) {
+        let by_shard = matches!(topics[..], [Topic::Conversation(_), ..]);
+        assert!(!by_shard || !self.broken.load(Ordering::Relaxed), "planted");
         self.local.unsubscribe(topics);
     }
 
     fn connected(&self) -> bool {
         !self.deaf.load(Ordering::Relaxed)
+    }
+
+    async fn failed(&self) -> &'static str {
+        self.local.failed().await
     }
 
     async fn check(&self) -> Result<String, String> {

@@ -13,6 +13,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{DateTime, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
+use syncchat_core::limits::CLOCK_OFFSET_MAX;
 use syncchat_core::model::{MessageKind, Seq};
 use syncchat_core::ports::store::{Append, Appended, LogEnd, StoreResult};
 
@@ -88,7 +89,8 @@ struct EndRecord {
 }
 
 /// Raises the head, and keeps others out; where the log ended before. `None` if it has no end at or
-/// beyond the expected one, or somebody has changed the conversation since.
+/// beyond the expected one, or one that lies in the future, or somebody has changed the conversation
+/// since.
 async fn take_place(
     store: &MongoStore,
     session: &mut ClientSession,
@@ -97,6 +99,7 @@ async fn take_place(
     let Some(last) = append.messages.last() else {
         return Ok(None);
     };
+    let ahead = CLOCK_OFFSET_MAX.as_millis() as i64;
     let counted = append.messages.iter();
     let counted = counted.filter(|message| message.kind != MessageKind::System);
     let record: Option<EndRecord> = store
@@ -106,6 +109,8 @@ async fn take_place(
             doc! {
                 "_id": append.conversation.oid(),
                 "lastSeq": { "$gte": int(append.expected_seq) },
+                // What follows a time that is ahead takes it back, which is to be planned.
+                "$expr": { "$lte": ["$updatedAt", { "$add": ["$$NOW", ahead] }] },
             },
             doc! {
                 "$inc": {

@@ -449,9 +449,22 @@ impl Store for MongoStore {
         self.call("check", check(self)).await
     }
 
+    async fn time(&self) -> StoreResult<Timestamp> {
+        self.call("time", time(self)).await
+    }
+
     fn kind(&self) -> &'static str {
         KIND
     }
+}
+
+/// The primary's clock: by `$$NOW` it also judges by itself.
+async fn time(store: &MongoStore) -> StoreResult<Timestamp> {
+    let hello = store.database.run_command(doc! { "hello": 1 }).await;
+    let hello = hello.map_err(|error| store_error(&error))?;
+    let time = hello.get_datetime("localTime");
+    time.map(|time| documents::timestamp(*time))
+        .map_err(|_| StoreError::Damaged("mongod does not say what time it is".into()))
 }
 
 /// A write that most members take, since that is what an append needs.

@@ -466,6 +466,10 @@ impl Store for SqliteStore {
         ))
     }
 
+    async fn failed(&self) -> &'static str {
+        self.writer.failed().await
+    }
+
     fn kind(&self) -> &'static str {
         KIND
     }

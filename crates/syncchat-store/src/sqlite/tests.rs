@@ -262,3 +262,18 @@ fn connections_keep_their_pages_each_for_itself() {
         .unwrap();
     assert_eq!(shared, 0, "build from the project's folder");
 }
+
+#[tokio::test]
+async fn a_writer_that_panics_is_named_and_leaves_no_write_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, id, user) = prepared(&dir).await;
+    let planted = store
+        .writer
+        .run(|_| -> rusqlite::Result<()> { panic!("planted") });
+    assert!(matches!(planted.await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.failed().await, "sqlite writer");
+    let refused = store.append(vec![append(id, user, 1, "x".into())]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    // What was written is there, and can be read meanwhile.
+    assert_eq!(store.heads(&[id]).await.unwrap(), [(id, 0)]);
+}

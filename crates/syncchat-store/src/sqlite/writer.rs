@@ -6,6 +6,7 @@
 use std::thread;
 
 use rusqlite::Connection;
+use syncchat_core::Supervisor;
 use syncchat_core::ports::store::{StoreError, StoreResult};
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,16 +16,27 @@ use crate::limits::{SQLITE_GROUP_MAX, SQLITE_QUEUE_MAX};
 /// The way to the writing thread. The thread ends when the last one is gone.
 pub(super) struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    supervisor: Supervisor,
 }
 
 impl Writer {
     /// Starts the thread on this connection.
     pub(super) fn start(connection: Connection) -> std::io::Result<Writer> {
         let (jobs, queue) = mpsc::channel(SQLITE_QUEUE_MAX);
+        let supervisor = Supervisor::new();
+        let guard = supervisor.guard("sqlite writer");
         thread::Builder::new()
             .name("sqlite-writer".into())
-            .spawn(move || write_until_closed(&connection, queue))?;
-        Ok(Writer { jobs })
+            .spawn(move || {
+                let _guard = guard;
+                write_until_closed(&connection, queue);
+            })?;
+        Ok(Writer { jobs, supervisor })
+    }
+
+    /// Waits until the thread has ended by a panic, and names it.
+    pub(super) async fn failed(&self) -> &'static str {
+        self.supervisor.failed().await
     }
 
     /// Does `work` in a transaction and answers once that is on the disk. `work` may be done

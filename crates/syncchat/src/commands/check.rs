@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use syncchat_core::Clock;
 use syncchat_files::Address;
 use syncchat_identity::Secret;
 use syncchat_identity::limits::SECRET_BYTES_MIN;
@@ -122,7 +123,14 @@ async fn store(config: &Config) -> Result<String, String> {
         let store = syncchat_store::open(url)
             .await
             .map_err(|error| error.to_string())?;
-        store.check().await.map_err(|error| error.to_string())
+        let answer = store.check().await.map_err(|error| error.to_string())?;
+        let found = Clock::system().compare(&*store).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let apart = format!("its clock and this one {} ms apart", found.offset.abs());
+        match found.is_wrong() {
+            true => Err(format!("{answer}, {apart}: a node would not be ready")),
+            false => Ok(format!("{answer}, {apart}")),
+        }
     };
     answered(timeout(ANSWER_TIMEOUT, asked).await)
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use crate::cli::{self, Task};
 use crate::config::Config;
-use crate::logging;
+use crate::{logging, panics};
 
 /// Why a command failed, for the operator.
 pub struct Failure(String);
@@ -52,13 +52,12 @@ pub fn run(task: Task, config: Config) -> ExitCode {
 
 fn start(task: Task, config: Config) -> Result<ExitCode, Failure> {
     logging::start(&config)?;
+    panics::report();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let outcome = match task {
-        Task::Serve => runtime
-            .block_on(serve::run(config))
-            .map(|()| ExitCode::SUCCESS),
+        Task::Serve => runtime.block_on(serve::run(config)),
         Task::Check => runtime.block_on(check::run(config)),
         Task::Migrate => runtime
             .block_on(migrate::run(config))

@@ -1,11 +1,12 @@
 //! `syncchat serve`: runs a node, from the first check to the last goodbye.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncchat_core::Files;
-use syncchat_core::limits::FILE_SWEEP_BATCH;
+use syncchat_core::limits::{CLOCK_COMPARE_PAUSE, FILE_SWEEP_BATCH};
 use syncchat_core::ports::store::{Store, StoreError};
+use syncchat_core::{Clock, Files, Supervisor};
 use syncchat_engine::DisconnectReason;
 use syncchat_files::Address;
 use syncchat_identity::Identity;
@@ -19,8 +20,8 @@ use crate::config::secrets::SigningSecrets;
 use crate::connections::{Room, raise_descriptor_limit};
 use crate::health::{Health, Phase};
 use crate::limits::{
-    COMMITS_END_TIMEOUT, CROSSING_REQUESTS_WAIT, FILE_SWEEP_INTERVAL, MIGRATE_RETRY,
-    REQUESTS_END_TIMEOUT, SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
+    COMMITS_END_TIMEOUT, CROSSING_REQUESTS_WAIT, FAILED_DRAIN_MAX, FAILED_END_TIMEOUT,
+    FILE_SWEEP_INTERVAL, MIGRATE_RETRY, REQUESTS_END_TIMEOUT, SESSIONS_END_TIMEOUT, SWEEP_INTERVAL,
 };
 use crate::listeners::{Connections, bind};
 use crate::public::Public;
@@ -28,12 +29,34 @@ use crate::shutdown::Signals;
 use crate::wiring::{self, Node};
 use crate::{cli, metrics, page};
 
-/// Runs until it is told to stop, and then until everybody was told goodbye.
+/// The exit code of a node that ended because one of its tasks had: `EX_SOFTWARE` of `sysexits.h`. A
+/// service manager that restarts what failed starts a new one.
+const EXIT_FAILED: u8 = 70;
+
+/// Why a node ends.
+enum End {
+    /// This signal told it to.
+    Told(&'static str),
+    /// This task has ended, which the node cannot live without.
+    Failed(&'static str),
+}
+
+/// Runs until it is told to stop or a task of its own has failed, and then until all sockets were
+/// told goodbye.
 ///
 /// # Errors
 /// The node cannot start.
-pub async fn run(config: Config) -> Result<(), Failure> {
-    let mut signals = Signals::catch()?;
+pub async fn run(config: Config) -> Result<ExitCode, Failure> {
+    let signals = Signals::catch()?;
+    serve(config, signals, Supervisor::new()).await
+}
+
+/// Runs a node, with the tasks of the program itself under this supervisor.
+async fn serve(
+    config: Config,
+    mut signals: Signals,
+    supervisor: Supervisor,
+) -> Result<ExitCode, Failure> {
     let recorder = metrics::start(&config.node_id)?;
     let bound = bind("--listen", config.listen)?;
     let address = bound.address();
@@ -46,14 +69,14 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let node = wiring::build(&config, room).await?;
 
     let health = Health::new();
-    tokio::spawn(metrics::keep_up(recorder.clone()));
-    let admin = Connections::new();
+    supervisor.spawn("upkeep of metrics", metrics::keep_up(recorder.clone()));
+    let admin = Connections::new(&supervisor);
     if let Some(listener) = admin_listener {
         let health = Arc::clone(&health);
         let metrics = recorder;
         admin.serve(listener.listen()?, Arc::new(Admin { health, metrics }));
     }
-    let public = Connections::new();
+    let public = Connections::new(&supervisor);
     let behind = Public {
         engine: node.engine.clone(),
         api: node.api.clone(),
@@ -65,17 +88,24 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         room,
     };
     tokio::select! {
-        migrated = migrate(node.store.as_ref()) => migrated?,
+        prepared = prepare(&node, &health) => prepared?,
         signal = signals.next() => {
             tracing::info!(signal, "told to stop before the store was ready");
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
     }
-    tokio::spawn(Arc::clone(&health).watch_store(Arc::clone(&node.store)));
-    tokio::spawn(sweep(Arc::clone(&node.identity)));
-    tokio::spawn(settle_log_ins(Arc::clone(&node.identity)));
+    let watch = Arc::clone(&health).watch_store(Arc::clone(&node.store));
+    supervisor.spawn("watch of the store", watch);
+    let (clock, store) = (Arc::clone(&node.clock), Arc::clone(&node.store));
+    let comparison = Arc::clone(&health).watch_clock(clock, store);
+    supervisor.spawn("comparison of clocks", comparison);
+    let tokens = sweep(Arc::clone(&node.identity));
+    supervisor.spawn("sweep of tokens", tokens);
+    let log_ins = settle_log_ins(Arc::clone(&node.identity));
+    supervisor.spawn("log-ins in doubt", log_ins);
     let rest = file_sweep_interval(config.files.rules.unsent_span);
-    tokio::spawn(sweep_files(Arc::clone(&node.files), rest));
+    let files = sweep_files(Arc::clone(&node.files), rest);
+    supervisor.spawn("sweep of files", files);
     // Before there are sessions that other nodes may be asked for.
     let reached_at = config.advertise.unwrap_or(address);
     node.registry.announce(node.tag.as_str(), reached_at).await;
@@ -84,12 +114,30 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!(%address, node = config.node_id, store = node.store.kind(), sessions = room.sessions, "ready");
     cli::say(format_args!("syncchat listening on http://{address}"))?;
 
-    let signal = signals.next().await;
-    tracing::info!(signal, "draining");
+    let end = tokio::select! {
+        signal = signals.next() => End::Told(signal),
+        task = node.failed() => End::Failed(task),
+        task = supervisor.failed() => End::Failed(task),
+    };
     signals.end_at_next();
-    drain(&node, &health, &public, config.drain).await;
-    tracing::info!("drained");
-    Ok(())
+    match end {
+        End::Told(signal) => {
+            tracing::info!(signal, "draining");
+            drain(&node, &health, &public, config.drain).await;
+            tracing::info!("drained");
+            Ok(ExitCode::SUCCESS)
+        }
+        End::Failed(task) => {
+            tracing::error!(task, "a task has ended, and the node ends with it");
+            health.fail(task);
+            let spread = config.drain.min(FAILED_DRAIN_MAX);
+            let drained = drain(&node, &health, &public, spread);
+            if timeout(FAILED_END_TIMEOUT, drained).await.is_err() {
+                tracing::error!("the node ends without its last words");
+            }
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+    }
 }
 
 /// Says what is allowed and seldom meant: nodes of a fleet have to share secrets and store.
@@ -121,6 +169,26 @@ fn room(config: &Config) -> Room {
         );
     }
     room
+}
+
+/// What has to be before the node serves: the store has this version's schema, and its time is known.
+async fn prepare(node: &Node, health: &Health) -> Result<(), StoreError> {
+    migrate(node.store.as_ref()).await?;
+    compare_clocks(&node.clock, node.store.as_ref(), health).await;
+    Ok(())
+}
+
+/// Compares this machine's date with the store's; waits for a store that does not answer.
+async fn compare_clocks(clock: &Clock, store: &dyn Store, health: &Health) {
+    loop {
+        match clock.compare(store).await {
+            Ok(found) => return health.judge_clock(&found),
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the store's time");
+                sleep(CLOCK_COMPARE_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// Brings the store to this version's schema; waits for a store that does not answer yet.
@@ -211,3 +279,6 @@ async fn drain(node: &Node, health: &Health, public: &Connections, spread: Durat
     }
     node.fleet.close().await;
 }
+
+#[cfg(test)]
+mod tests;
