@@ -107,13 +107,17 @@ impl<'a> Message<'a> {
             conversation_id: message.conversation.into(),
             seq: message.seq,
             sender: message.sender.into(),
-            content: &message.content,
+            content: message.shown_content(),
             kind: message.kind.as_str(),
             status: status.as_str(),
             read_by: read_by.iter().map(|&user| user.into()).collect(),
             edited: message.edited,
             deleted: message.deleted,
-            attachments: message.attachments.iter().map(Attachment::from).collect(),
+            attachments: message
+                .shown_attachments()
+                .iter()
+                .map(Attachment::from)
+                .collect(),
             reply_to: message.reply_to.map(Id::from),
             client_msg_id: message.client_msg_id.as_deref(),
             event: message.event.as_ref().map(Happening::from),

@@ -7,12 +7,13 @@ use crate::command::{
     CreateConversation, CursorKind, EditMessage, PageRequest, SendMessage, SyncRequest,
 };
 use crate::deadline::read;
+use crate::epoch::Epochs;
 use crate::error::{Error, ErrorCode, Result};
 use crate::files::Files;
 use crate::metrics;
 use crate::model::{
-    Conversation, ConversationId, ConversationView, Membership, Message, MessageId, MessageView,
-    Seq, Timestamp, UserId,
+    Conversation, ConversationId, ConversationView, EpochId, Membership, Message, MessageId,
+    MessageView, Seq, Timestamp, UserId,
 };
 use crate::pipeline::commit::{Committer, Outcome};
 use crate::pipeline::cursors::CursorLanes;
@@ -35,6 +36,7 @@ pub struct Chat {
     edits: Arc<Edits>,
     cursors: Arc<CursorLanes>,
     query: Query,
+    epochs: Arc<Epochs>,
     tasks: Tasks,
     store: Arc<dyn Store>,
     files: Option<Arc<Files>>,
@@ -50,11 +52,26 @@ pub struct Page {
     pub more: bool,
 }
 
+/// What a client that was away has missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Synced {
+    /// The newest epoch of the store, for the client to bring the next time.
+    pub epoch: EpochId,
+    /// The client got what it holds from another history than the store's: it has to forget that,
+    /// and is given everything from the beginning.
+    pub reset: bool,
+    /// By conversation, in order of id.
+    pub conversations: Vec<SyncedConversation>,
+}
+
 /// What one conversation has for a client that was away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncedConversation {
     /// Which.
     pub id: ConversationId,
+    /// The client holds messages of it that the store does not have: it has to forget what it holds
+    /// of this conversation, and is given it from the beginning.
+    pub reset: bool,
     /// After the client's cursor, rising in `seq`.
     pub messages: Vec<MessageView>,
     /// Whether there are more after these.
@@ -111,11 +128,13 @@ impl Chat {
         clock: Arc<Clock>,
     ) -> Arc<Chat> {
         let heads = Arc::new(Heads::new(Arc::clone(&store)));
+        let epochs = Epochs::new(Arc::clone(&store));
         let committer = Committer::new(
             Arc::clone(&store),
             Arc::clone(&fleet),
             Arc::clone(&heads),
             Arc::clone(&clock),
+            Arc::clone(&epochs),
         );
         let recent = Arc::clone(committer.recent());
         Arc::new(Chat {
@@ -130,6 +149,7 @@ impl Chat {
             heads,
             committer,
             query: Query::new(Arc::clone(&store)),
+            epochs,
             tasks: Tasks::new(),
             store,
             files,
@@ -140,6 +160,11 @@ impl Chat {
     /// The time of the store, as this node knows it.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Which history the store holds.
+    pub fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
     }
 
     /// Commits a message; returns when it is durable and announced. Has its place in the order of
@@ -255,16 +280,22 @@ impl Chat {
 
     /// What the user's conversations have beyond the client's cursors, in order of id: at most
     /// [`crate::limits::PAGE_DEFAULT`] messages each and [`crate::limits::SYNC_MESSAGES_MAX`] in
-    /// all, `more` where that is not all. Where the user is no member, nothing.
+    /// all, `more` where that is not all. Where the user is no member, nothing. A client that brings
+    /// an epoch the store does not know, or a cursor beyond the end of a log, holds what is not in
+    /// the store: its cursors, or that one, count as 0.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn sync(
-        &self,
-        user: UserId,
-        request: SyncRequest,
-    ) -> Result<Vec<SyncedConversation>> {
-        self.query.sync(user, request).await
+    pub async fn sync(&self, user: UserId, request: SyncRequest) -> Result<Synced> {
+        let reset = match &request.epoch {
+            Some(epoch) => !self.epochs.knows(epoch).await?,
+            None => false,
+        };
+        Ok(Synced {
+            conversations: self.query.sync(user, request, reset).await?,
+            epoch: self.epochs.current(),
+            reset,
+        })
     }
 
     /// A page of history, of what the user may see.

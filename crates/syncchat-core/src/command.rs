@@ -236,6 +236,8 @@ pub struct SyncRequest {
     pub(crate) cursors: BTreeMap<ConversationId, Seq>,
     /// Also every conversation that `cursors` does not name.
     pub(crate) all: bool,
+    /// The epoch in which the client got what it holds, if it says so.
+    pub(crate) epoch: Option<String>,
 }
 
 impl SyncRequest {
@@ -250,7 +252,17 @@ impl SyncRequest {
                 format!("at most {SYNC_CURSORS_MAX}"),
             ));
         }
-        Ok(SyncRequest { cursors, all })
+        Ok(SyncRequest {
+            cursors,
+            all,
+            epoch: None,
+        })
+    }
+
+    /// The same request of a client that got what it holds in this epoch.
+    pub fn in_epoch(mut self, epoch: Option<String>) -> SyncRequest {
+        self.epoch = epoch;
+        self
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod chat;
 pub mod clock;
 pub mod command;
+pub mod epoch;
 pub mod error;
 pub mod files;
 pub mod limits;
@@ -34,6 +35,7 @@ mod together;
 
 pub use chat::Chat;
 pub use clock::Clock;
+pub use epoch::Epochs;
 pub use error::{Error, ErrorCode, Result};
 pub use files::Files;
 pub use people::People;

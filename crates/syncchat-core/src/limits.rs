@@ -48,6 +48,21 @@ pub const SYNC_PAGES_TOGETHER: TogetherLimits = TogetherLimits {
     in_flight_max: 4,
     waiting_max: 50_000,
 };
+/// Epochs of a store's history that are kept, one for each start of a node; 16 KiB. Beyond it the
+/// oldest are forgotten: clients that were last here in those begin anew.
+pub const EPOCHS_KEPT_MAX: usize = 1_024;
+/// How often a node looks whether the store still holds the history in which the node began: one
+/// small read.
+pub const EPOCH_POLL: Duration = Duration::from_secs(10);
+/// Reads of the store's epochs for clients that bring one this node does not know. One read serves
+/// all who wait; more of them: `unavailable`.
+pub const LINEAGE_TOGETHER: TogetherLimits = TogetherLimits {
+    batch_max: 1,
+    in_flight_max: 1,
+    waiting_max: 10_000,
+};
+/// Between two warnings that logs end before messages that were handed out.
+pub const REWOUND_WARNING_PAUSE: Duration = Duration::from_secs(60);
 /// Readers listed with a message. Further readers are not named; `status` is still right.
 pub const READ_BY_MAX: usize = 100;
 /// Own or deleted messages counted in one unread figure. Beyond it the figure is an upper bound.

@@ -33,6 +33,9 @@ pub const RESENDS: &str = "syncchat_resends_total";
 pub const HEADS: &str = "syncchat_heads_total";
 /// Conversations with a write of unknown outcome that could not be watched, for there were too many.
 pub const DOUBTS_DROPPED: &str = "syncchat_commit_doubts_dropped_total";
+/// Logs found to end before a message that was handed out: an older backup was restored, or the
+/// primary changes just now.
+pub const LOGS_REWOUND: &str = "syncchat_logs_rewound_total";
 /// Files announced for upload.
 pub const FILES_ANNOUNCED: &str = "syncchat_files_announced_total";
 /// Files deleted: `unsent` (no message showed it in time) or `taken_back` (its messages were
@@ -56,7 +59,7 @@ pub const CLOCK_OFFSET: &str = "syncchat_clock_offset_seconds";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 14] = [
+    const COUNTERS: [(&str, &str); 15] = [
         (MESSAGES_ACCEPTED, "messages that became durable"),
         (MESSAGES_REJECTED, "messages refused, by code"),
         (
@@ -75,6 +78,10 @@ pub fn describe() {
         (
             DOUBTS_DROPPED,
             "conversations with a write of unknown outcome that were not watched",
+        ),
+        (
+            LOGS_REWOUND,
+            "logs found to end before a message that was handed out",
         ),
         (READS_ASKED, "what many asked of the store at once"),
         (READS, "reads of the store made for many at once"),
@@ -190,6 +197,10 @@ pub(crate) fn heads_found(hits: usize, misses: usize) {
 
 pub(crate) fn doubt_dropped() {
     counter!(DOUBTS_DROPPED).increment(1);
+}
+
+pub(crate) fn log_rewound() {
+    counter!(LOGS_REWOUND).increment(1);
 }
 
 pub(crate) fn read_asked(what: &'static str) {

@@ -10,6 +10,7 @@ use syncchat_core::model::{
     Conversation, ConversationId, Membership, Message, Seq, SystemEvent, UserId,
 };
 use syncchat_engine::{Class, DisconnectReason};
+use syncchat_identity::Seal;
 use tokio::time::{Instant, sleep};
 
 use crate::frames;
@@ -36,14 +37,38 @@ pub(crate) struct Beginning {
 
 impl Gateway {
     /// Reads what a client shows of its last connection; `None` if it shows nothing.
-    pub(crate) fn claim(&self, comeback: Comeback, user: UserId) -> Option<Result<Claim, Lost>> {
-        let offset = recovery::read(&self.parts.identity, &comeback, user);
+    pub(crate) async fn claim(
+        &self,
+        comeback: Comeback,
+        user: UserId,
+    ) -> Option<Result<Claim, Lost>> {
+        let offset = self.read_offset(&comeback, user).await;
         let pid = comeback.pid?;
-        Some(
-            offset
-                .map(|offset| Claim { pid, offset })
-                .ok_or(Lost::Invalid),
-        )
+        Some(offset.map(|offset| Claim { pid, offset }))
+    }
+
+    async fn read_offset(&self, comeback: &Comeback, user: UserId) -> Result<Offset, Lost> {
+        let (identity, epochs) = (&self.parts.identity, self.parts.chat.epochs());
+        let known = epochs.lineage();
+        if let Some(offset) = recovery::read(identity, &known, comeback, user) {
+            return Ok(offset);
+        }
+        if comeback.pid.is_none() || comeback.offset.is_none() {
+            return Err(Lost::Invalid);
+        }
+        // It may be of an epoch that another node began a moment ago.
+        let lineage = epochs.refresh().await.map_err(|_| Lost::Unavailable)?;
+        if *lineage == *known {
+            return Err(Lost::Invalid);
+        }
+        let offset = recovery::read(identity, &lineage, comeback, user);
+        offset.ok_or(Lost::Invalid)
+    }
+
+    /// The seal of what a connection is told from now on.
+    fn seal(&self, pid: &str, user: UserId) -> Option<Seal> {
+        let epoch = self.parts.chat.epochs().current();
+        self.parts.identity.seals(pid, user, epoch).next()
     }
 
     /// Goes on where that connection was.
@@ -58,7 +83,11 @@ impl Gateway {
         until: Instant,
     ) -> Result<Beginning, Lost> {
         let Claim { pid, offset } = claim;
-        let mut found = self.find(&offset, memberships, until).await?;
+        let found = self.find(&offset, memberships, until).await;
+        if let Err(Lost::Rewound(room, seq, head)) = found {
+            self.parts.chat.epochs().found_rewound(room, seq, head);
+        }
+        let mut found = found?;
         let mut new = Vec::new();
         for &(room, came) in &found.new {
             new.extend(self.inspect(room, until).await?);
@@ -68,7 +97,7 @@ impl Gateway {
                 start.after = self.addition(room, start.after, user, until).await? - 1;
             }
         }
-        let seal = self.parts.identity.seals(&pid, user).next();
+        let seal = self.seal(&pid, user);
         let (sums, recent) = recovery::goes_on(&offset, memberships, &found);
         let track = Track::resume(seal.ok_or(Lost::Invalid)?, sums, recent);
         let starts = found.starts;
@@ -170,8 +199,7 @@ impl Gateway {
         user: UserId,
         memberships: &[Membership],
     ) {
-        let seal = self.parts.identity.seals(recoverable.pid(), user).next();
-        if let Some(seal) = seal {
+        if let Some(seal) = self.seal(recoverable.pid(), user) {
             let now = self.parts.chat.clock().estimate();
             recoverable.set_track(Track::begin(seal, memberships, now));
         }

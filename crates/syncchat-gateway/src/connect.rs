@@ -70,7 +70,7 @@ impl Gateway {
         };
         let identity = &self.parts.identity;
         let claims = identity.verify(&token).map_err(|error| refusal(&error))?;
-        let claim = match self.claim(comeback, claims.user) {
+        let claim = match self.claim(comeback, claims.user).await {
             Some(Err(lost)) => {
                 metrics::recovery(lost.as_str());
                 None
@@ -255,7 +255,11 @@ impl Gateway {
 
     /// Says whose the socket is, and where it begins, for who understands that.
     pub(crate) fn greet(&self, socket: &Client, user: &User, claims: &Claims) {
-        let frame = frames::authenticated(user, &self.config.node_id, claims.expires_at);
+        let here = (
+            self.config.node_id.as_str(),
+            self.parts.chat.epochs().current(),
+        );
+        let frame = frames::authenticated(user, here, claims.expires_at);
         let _ = match socket.data().recoverable() {
             Some(recoverable) => recoverable.with_track(|track| match track {
                 Some(track) => socket.emit(&track.stamp(&frame), Class::Essential),

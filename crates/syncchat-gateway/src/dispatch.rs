@@ -12,7 +12,7 @@ use syncchat_contract::payload::{
     WithUnread, WithUser, client_msg_id,
 };
 use syncchat_contract::user::User;
-use syncchat_core::chat::SyncedConversation;
+use syncchat_core::chat::Synced;
 use syncchat_core::command::CursorKind;
 use syncchat_core::model::{self, ConversationView, Timestamp, UserId};
 use syncchat_core::ports::limiter::LimitKind;
@@ -59,7 +59,7 @@ pub(crate) enum Reply {
     /// With its JSON.
     Message(Arc<model::Message>, Json),
     Unread(u64),
-    Synced(Vec<SyncedConversation>),
+    Synced(Synced),
     Presence(Vec<Presence>),
     Conversation(ConversationView),
 }

@@ -16,7 +16,7 @@ use syncchat_contract::user::User;
 use syncchat_core::Error;
 use syncchat_core::command::CursorKind;
 use syncchat_core::model::{
-    self, ConversationId, PresenceStatus, Seq, SystemEvent, Timestamp, UserId,
+    self, ConversationId, EpochId, PresenceStatus, Seq, SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::fleet::Change;
 use syncchat_protocol::Frame;
@@ -240,10 +240,15 @@ pub(crate) fn conversation_updated(conversation: &model::Conversation) -> Frame 
     event(server::CONVERSATION_UPDATED, &payload)
 }
 
-pub(crate) fn authenticated(user: &model::User, node: &str, expires_at: Timestamp) -> Frame {
+pub(crate) fn authenticated(
+    user: &model::User,
+    (node, epoch): (&str, EpochId),
+    expires_at: Timestamp,
+) -> Frame {
     let payload = Authenticated {
         user: User::here(user),
         node,
+        epoch: epoch.to_string(),
         expires_at: expires_at.into(),
     };
     event(server::AUTHENTICATED, &payload)

@@ -94,6 +94,10 @@ pub(crate) const TYPING_REPEAT: Duration = Duration::from_secs(3);
 /// People typing on this node at once. Beyond it typing is not passed on, and counted.
 pub(crate) const TYPING_MAX: usize = 50_000;
 
+/// Epochs of the store under which a client's offset is looked for, the newest first; each costs half a
+/// microsecond, and mostly the first is right. A client of an older one begins anew.
+pub(crate) const EPOCHS_TRIED_MAX: usize = 256;
+
 /// Sockets with a token that are looked after at once. Others wait, in the order in which they came, for
 /// [`ARRIVAL_WAIT`]; then they are there without being anybody's yet, and are let in later. Their
 /// number is bounded by the engine's sessions (`--max-connections`).

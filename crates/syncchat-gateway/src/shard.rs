@@ -316,9 +316,14 @@ impl Shard {
         self.input(Input::Changed { room, seq, frame });
         let actor = self.desk.actor(Act::Change(message.id, change));
         let frame = || frames::msg_changed(message, change);
-        self.notify(room, frames::change_name(change), frame, |desk, reader| {
-            let may_see = |user| desk.rights.may_see(user, room, seq);
-            Some(reader) != actor.as_ref() && reader.user().is_some_and(may_see)
+        self.notify(room, frames::change_name(change), frame, |shard, reader| {
+            // A socket that has not come to the message gets it as it is now, unless the person was
+            // removed before it: only the log tells.
+            let has_it = |next| seq < next;
+            let may_see = |user| shard.desk.rights.may_see(user, room, seq);
+            Some(reader) != actor.as_ref()
+                && shard.machine.position(room, reader).is_some_and(has_it)
+                && reader.user().is_some_and(may_see)
         });
     }
 
@@ -383,10 +388,11 @@ impl Shard {
         room: ConversationId,
         name: &'static str,
         frame: impl FnOnce() -> Frame,
-        is_for: impl Fn(&Desk, &Reader) -> bool,
+        is_for: impl Fn(&Shard, &Reader) -> bool,
     ) {
-        let readers = self.machine.readers(room);
-        let mut readers = readers.filter(|r| is_for(&self.desk, r)).peekable();
+        let shard = &*self;
+        let readers = shard.machine.readers(room);
+        let mut readers = readers.filter(|r| is_for(shard, r)).peekable();
         if readers.peek().is_none() {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use syncchat_core::Clock;
 use syncchat_core::error::{Error, ErrorCode, Result};
-use syncchat_core::model::{Account, PresenceStatus, Timestamp, User, UserId};
+use syncchat_core::model::{Account, EpochId, PresenceStatus, Timestamp, User, UserId};
 use syncchat_core::ports::fleet::Fleet;
 use syncchat_core::ports::limiter::{LimitKind, Limiter};
 use syncchat_core::ports::store::{AccountStore, AccountWrite, Rotation, StoreError};
@@ -313,10 +313,15 @@ impl Identity {
         self.tokens.verify_at(token, self.clock.estimate())
     }
 
-    /// The seals of the offsets of a connection: the one to use, then those that may have been used
-    /// under former secrets. None if this cannot be a `pid`.
-    pub fn seals<'a>(&'a self, pid: &'a str, user: UserId) -> impl Iterator<Item = Seal> + 'a {
-        self.seals.of(pid, user)
+    /// The seals of the offsets of a connection in one epoch of the store: the one to use, then those
+    /// that may have been used under former secrets. None if this cannot be a `pid`.
+    pub fn seals<'a>(
+        &'a self,
+        pid: &'a str,
+        user: UserId,
+        epoch: EpochId,
+    ) -> impl Iterator<Item = Seal> + 'a {
+        self.seals.of(pid, user, epoch)
     }
 
     /// An access token without a refresh token, for `syncchat token`; and when it ends. The caller

@@ -2,8 +2,8 @@
 //! from this person's connection.
 //!
 //! A `pid` is random and says nothing. The offsets of its connection are sealed with a key that is
-//! made of the secret, the pid and the person, so neither works with another one, and any node can
-//! tell. An offset is no secret and no permission: who presents one has to authenticate all the same.
+//! made of the secret, the epoch of the store's history, the pid and the person, so none of them
+//! works with another one, and any node can tell. An offset is no secret and no permission: who presents one has to authenticate all the same.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use siphasher::sip::SipHasher24;
 use syncchat_core::error::Result;
-use syncchat_core::model::UserId;
+use syncchat_core::model::{EpochId, UserId};
 
 use crate::limits::PID_BYTES_MAX;
 use crate::tokens::{Secret, no_randomness};
@@ -22,7 +22,7 @@ use crate::tokens::{Secret, no_randomness};
 /// Bytes of a tag.
 pub const TAG_BYTES: usize = 8;
 /// Keeps these keys apart from whatever else is made of the secret.
-const PURPOSE: &str = "connection state recovery 1";
+const PURPOSE: &str = "connection state recovery 2";
 
 /// A new `pid`: 20 characters of URL-safe base64.
 ///
@@ -73,11 +73,17 @@ impl Seals {
         )
     }
 
-    /// The seals of a connection, the one to use first; none if this cannot be a pid.
-    pub(crate) fn of<'a>(&'a self, pid: &'a str, user: UserId) -> impl Iterator<Item = Seal> + 'a {
+    /// The seals of a connection in one epoch, the one to use first; none if this cannot be a pid.
+    pub(crate) fn of<'a>(
+        &'a self,
+        pid: &'a str,
+        user: UserId,
+        epoch: EpochId,
+    ) -> impl Iterator<Item = Seal> + 'a {
         let is_pid = pid.len() <= PID_BYTES_MAX;
         self.0.iter().filter(move |_| is_pid).map(move |mac| {
             let mut mac = mac.clone();
+            mac.update(&epoch.bytes());
             mac.update(&user.bytes());
             mac.update(pid.as_bytes());
             let digest = mac.finalize().into_bytes();
@@ -97,17 +103,20 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_belongs_to_one_pid_of_one_person_under_one_secret() {
+    fn a_seal_belongs_to_one_pid_of_one_person_in_one_epoch_under_one_secret() {
         let [ann, bob] = [1, 2].map(|n| UserId::from_bytes([n; 12]));
         let seals = Seals::new(&secret(1), &[]);
-        let tag = |seals: &Seals, pid: &str, user| seals.of(pid, user).next().unwrap().tag(b"here");
+        let [now, before] = [EpochId::from_bytes([1; 16]), EpochId::NONE];
+        let seal = |seals: &Seals, pid, user, epoch| seals.of(pid, user, epoch).next().unwrap();
+        let tag = |seals: &Seals, pid, user| seal(seals, pid, user, now).tag(b"here");
         let first = tag(&seals, "pid", ann);
         assert_eq!(first, tag(&seals, "pid", ann));
         let others = [
             tag(&seals, "piD", ann),
             tag(&seals, "pid", bob),
             tag(&Seals::new(&secret(2), &[]), "pid", ann),
-            seals.of("pid", ann).next().unwrap().tag(b"there"),
+            seal(&seals, "pid", ann, before).tag(b"here"),
+            seal(&seals, "pid", ann, now).tag(b"there"),
         ];
         assert!(others.iter().all(|other| *other != first));
     }
@@ -117,9 +126,12 @@ mod tests {
         let ann = UserId::from_bytes([1; 12]);
         let before = Seals::new(&secret(1), &[]);
         let rotated = Seals::new(&secret(2), &[secret(1)]);
-        let old = before.of("pid", ann).next().unwrap().tag(b"x");
-        assert!(rotated.of("pid", ann).any(|seal| seal.tag(b"x") == old));
-        assert_eq!(rotated.of(&"p".repeat(PID_BYTES_MAX + 1), ann).count(), 0);
+        let epoch = EpochId::from_bytes([1; 16]);
+        let old = before.of("pid", ann, epoch).next().unwrap().tag(b"x");
+        let mut seals = rotated.of("pid", ann, epoch);
+        assert!(seals.any(|seal| seal.tag(b"x") == old));
+        let too_long = "p".repeat(PID_BYTES_MAX + 1);
+        assert_eq!(rotated.of(&too_long, ann, epoch).count(), 0);
     }
 
     #[test]

@@ -93,6 +93,15 @@ pub(crate) const MIGRATION_BATCH: usize = 500;
 /// Conversations that a migration works on at the same time.
 pub(crate) const MIGRATION_CONVERSATIONS_MAX: usize = 8;
 
+/// Conversations, members or files looked at in one step of a deep check.
+pub(crate) const DEEP_BATCH: usize = 500;
+/// Rows of messages looked through in one step of a deep check of SQLite.
+pub(crate) const SQLITE_DEEP_ROWS: u64 = 10_000;
+/// Conversations looked at in one step of a deep check of MongoDB, with all their members.
+pub(crate) const MONGO_DEEP_CONVERSATIONS: usize = 64;
+/// Messages by which a head that is behind its log is raised in one transaction.
+pub(crate) const MONGO_HEAL_MAX: usize = 1_000;
+
 /// Notes about single documents that a migration gives back. More are logged only.
 pub(crate) const MIGRATION_NOTES_MAX: usize = 50;
 

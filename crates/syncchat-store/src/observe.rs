@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use syncchat_core::model::Timestamp;
+use syncchat_core::model::{ConversationId, Seq, Timestamp};
 use syncchat_core::ports::store::{StoreError, StoreResult};
 
 /// A call under way. Boxed, so that what surrounds calls is compiled once for each type of result and
@@ -59,6 +59,18 @@ fn record_failure(store: &'static str, call: &'static str, kind: &'static str, e
     }
 }
 
+const HEADS_HEALED: &str = "syncchat_store_heads_healed_total";
+
+/// Says that a head was behind its log, which no write of ours leaves, and has been raised to its end.
+pub(crate) fn head_healed(store: &'static str, conversation: ConversationId, from: Seq, to: Seq) {
+    metrics::counter!(HEADS_HEALED, "store" => store).increment(1);
+    tracing::error!(
+        %conversation, from, to,
+        "the head of a conversation was behind its log and was raised: the data may be a copy that \
+         was not made at one moment: run `syncchat check --deep`"
+    );
+}
+
 /// Once a second: while a store is away every call fails, and the first one says why. All are
 /// counted.
 fn may_log() -> bool {
@@ -78,6 +90,11 @@ pub(crate) fn describe(store: &'static str) {
         "syncchat_store_errors_total",
         "calls of the store that failed"
     );
+    metrics::describe_counter!(
+        HEADS_HEALED,
+        "heads of conversations that were behind their logs, and were raised"
+    );
+    metrics::counter!(HEADS_HEALED, "store" => store).increment(0);
     for kind in ["unavailable", "timeout", "damaged"] {
         metrics::counter!("syncchat_store_errors_total", "store" => store, "kind" => kind)
             .increment(0);

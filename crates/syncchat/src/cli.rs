@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use syncchat_core::model::{MessageId, UserId};
 
 use crate::config::settings::{SETTINGS, VARIABLE_PREFIX, variable};
@@ -22,8 +22,15 @@ pub enum Task {
     Serve,
     /// Say what of the configuration answers.
     Check,
+    /// Look through all data of the store.
+    CheckDeep {
+        /// Mend what can be mended.
+        repair: bool,
+    },
     /// Bring the store to this version's schema.
     Migrate,
+    /// Note in the store that a backup was restored.
+    Restored,
     /// Print an access token.
     Token {
         /// For whom.
@@ -65,8 +72,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
     };
     let task = match name {
         "serve" => Task::Serve,
+        "check" if own.get_flag("deep") => Task::CheckDeep {
+            repair: own.get_flag("repair"),
+        },
         "check" => Task::Check,
         "migrate" => Task::Migrate,
+        "restored" => Task::Restored,
         "token" => Task::Token {
             user: id("user").parse().map_err(|_| bad_id("--user"))?,
         },
@@ -149,11 +160,28 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Run a node"))
         .subcommand(
             Command::new("check")
-                .about("Connect to everything the settings name, and show what answered"),
+                .about("Connect to everything the settings name, and show what answered")
+                .arg(
+                    Arg::new("deep")
+                        .long("deep")
+                        .action(ArgAction::SetTrue)
+                        .help("Look through all data of the store instead"),
+                )
+                .arg(
+                    Arg::new("repair")
+                        .long("repair")
+                        .action(ArgAction::SetTrue)
+                        .requires("deep")
+                        .help("Mend what --deep finds and can be mended"),
+                ),
         )
         .subcommand(
             Command::new("migrate")
                 .about("Make or upgrade the store's tables, collections and indexes"),
+        )
+        .subcommand(
+            Command::new("restored")
+                .about("Note in the store that a backup was restored, so that clients begin anew"),
         )
         .subcommand(
             Command::new("token")
@@ -256,6 +284,15 @@ mod tests {
     }
 
     #[test]
+    fn a_deep_check_repairs_only_if_it_is_told_to() {
+        let task = |line| parse_line(line).unwrap().command;
+        assert_eq!(task("syncchat check"), Task::Check);
+        let deep = |repair| Task::CheckDeep { repair };
+        assert_eq!(task("syncchat check --deep"), deep(false));
+        assert_eq!(task("syncchat check --repair --deep"), deep(true));
+    }
+
+    #[test]
     fn a_value_with_a_dash_is_left_to_its_setting() {
         let invocation = parse_line("syncchat serve --drain -1s").unwrap();
         assert_eq!(invocation.flags["drain"], "-1s");
@@ -272,6 +309,8 @@ mod tests {
             "syncchat token",
             "syncchat token --user 12",
             "syncchat serve extra",
+            "syncchat check --repair",
+            "syncchat serve --deep",
         ] {
             assert!(parse_line(line).is_err(), "{line}");
         }

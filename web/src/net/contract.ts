@@ -50,6 +50,8 @@ export interface SendMsg {
 
 export interface Synced {
   id: string;
+  /** What is held of this conversation is not what the server has: this is all of it. */
+  reset?: true;
   messages: Message[];
   more: boolean;
   lastSeq: number;
@@ -98,7 +100,10 @@ export interface Requests {
   mark_delivered: [{ conversationId: string; seq: number }, object];
   mark_read: [{ conversationId: string; seq: number }, { unread: number }];
   typing: [{ conversationId: string; typing: boolean }, object];
-  sync: [{ cursors: Record<string, number>; all?: boolean }, { conversations: Synced[] }];
+  sync: [
+    { cursors: Record<string, number>; all?: boolean; epoch?: string },
+    { epoch: string; reset?: true; conversations: Synced[] },
+  ];
   presence: [{ userIds: string[] }, { presence: PresenceOf[] }];
 }
 
@@ -110,7 +115,7 @@ export type ClientEvents = {
 };
 
 export interface ServerEvents {
-  authenticated: (event: { user: User; node: string; expiresAt: string }) => void;
+  authenticated: (event: { user: User; node: string; epoch: string; expiresAt: string }) => void;
   token_expiring: (event: { expiresAt: string }) => void;
   error_msg: (event: { error: ErrorBody; event: string; clientMsgId?: string }) => void;
   receive_msg: (message: Message) => void;

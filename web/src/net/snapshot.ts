@@ -7,7 +7,7 @@ import type { ChatState, ChatStore } from '../state/store';
 import type { Database } from './database';
 import { SNAPSHOT_CONVERSATIONS, SNAPSHOT_DELAY_MS, SNAPSHOT_MESSAGES } from './limits';
 
-type Kept = Pick<ChatState, 'conversations' | 'logs' | 'people' | 'cursors'>;
+type Kept = Pick<ChatState, 'epoch' | 'conversations' | 'logs' | 'people' | 'cursors'>;
 
 /** Read back only by the same shape of state; an older one is ignored. */
 const SHAPE = 1;
@@ -35,6 +35,7 @@ function keep(state: ChatState): Kept {
     for (const participant of participants) note(people, state, participant);
   }
   return {
+    epoch: state.epoch,
     conversations: Object.fromEntries(recent.map((one) => [one.id, one])),
     logs,
     people,
@@ -56,10 +57,11 @@ function note(
 export async function restoreSnapshot(database: Database, chat: ChatStore): Promise<void> {
   const { me } = chat.getState();
   const kept = (await database.get('snapshot', me.id).catch(() => undefined)) as
-    (Kept & { shape: number }) | undefined;
+    (Omit<Kept, 'epoch'> & Partial<Pick<Kept, 'epoch'>> & { shape: number }) | undefined;
   if (kept?.shape !== SHAPE) return;
-  const { conversations, logs, people, cursors } = kept;
+  const { conversations, logs, people, cursors, epoch = null } = kept;
   chat.setState((state) => ({
+    epoch,
     conversations,
     logs,
     cursors,

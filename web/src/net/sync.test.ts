@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 
 import * as store from '../state/store';
 import { createChatStore, type ChatStore } from '../state/store';
-import { ME, message } from '../state/testing';
+import { ME, message, pending } from '../state/testing';
 import type * as wire from './contract';
 import { GAP_PATIENCE_MS, SYNC_ROUNDS_MAX } from './limits';
 import type { Live } from './socket';
@@ -12,6 +12,7 @@ import { wireConversation, wireMessage } from './testing';
 /** A server with one log of messages, which answers `sync` in pages of two. */
 class Server {
   length = 0;
+  epoch = 'first';
   readonly asked: wire.Requests['sync'][0][] = [];
   conversations = [wireConversation()];
 
@@ -25,7 +26,11 @@ class Server {
       const ids = this.conversations
         .map(({ id }) => id)
         .filter((id) => request.all || id in request.cursors);
-      return Promise.resolve({ conversations: ids.map((id) => this.#synced(id, request)) });
+      const reset = request.epoch !== undefined && request.epoch !== this.epoch;
+      const conversations = ids.map((id) =>
+        this.#synced(id, reset ? { ...request, cursors: {} } : request),
+      );
+      return Promise.resolve({ epoch: this.epoch, ...(reset && { reset }), conversations });
     },
   } as unknown as Live;
 
@@ -44,9 +49,12 @@ class Server {
   }
 
   #synced(id: string, { cursors }: wire.Requests['sync'][0]): wire.Synced {
-    const after = cursors[id] ?? 0;
+    const told = cursors[id] ?? 0;
+    const reset = told > this.length;
+    const after = reset ? 0 : told;
     return {
       id,
+      ...(reset && { reset }),
       messages: this.#page(after, 2).map((one) => ({ ...one, conversationId: id })),
       more: this.length - after > 2,
       lastSeq: this.length,
@@ -127,6 +135,44 @@ describe('catching up', () => {
   it('runs once, however many ask', async () => {
     await Promise.all([sync.missed(), sync.missed()]);
     expect(server.asked).toHaveLength(1);
+  });
+});
+
+describe('another history', () => {
+  beforeEach(async () => {
+    await sync.catchUp();
+    server.length = 6;
+    await sync.missed();
+    chat.setState(store.pendingKnown([pending('a')]));
+    server.asked.length = 0;
+  });
+
+  const restored = (length: number) => {
+    const newest = wireMessage(length, { content: 'another' });
+    server.length = length;
+    server.conversations = [wireConversation({ lastSeq: length, lastMessage: newest })];
+    const [told = wireConversation()] = server.conversations;
+    server.rest.conversation.mockImplementation(() => Promise.resolve(told));
+  };
+
+  it('takes the place of all that was held, but for what waits to be sent', async () => {
+    expect(shown()).toEqual([1, 2, 3, 4, 5, 6]);
+    restored(8);
+    server.epoch = 'second';
+    await sync.catchUp();
+    expect(server.asked.map(({ epoch }) => epoch)).toEqual(['first', 'second']);
+    expect(server.asked.at(-1)?.cursors).toEqual({ c: 8 });
+    const state = chat.getState();
+    expect(state.logs.c?.messages.map(({ content }) => content)).toEqual(['another']);
+    expect(state.logs.c).toMatchObject({ from: 8, to: 8, hasOlder: true });
+    expect([state.epoch, state.pending.c?.length]).toEqual(['second', 1]);
+  });
+
+  it('of one conversation takes the place of what was held of it', async () => {
+    restored(4);
+    await sync.missed();
+    expect(shown()).toEqual([4]);
+    expect(chat.getState().conversations.c).toMatchObject({ lastSeq: 4 });
   });
 });
 

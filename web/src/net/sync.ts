@@ -6,7 +6,7 @@
 import type { ChatStore } from '../state/store';
 import * as store from '../state/store';
 import * as logs from '../state/log';
-import type { Requests, User } from './contract';
+import type { Conversation, Requests, User } from './contract';
 import {
   GAP_PATIENCE_MS,
   PAGE,
@@ -52,11 +52,20 @@ export class Sync {
     const conversations = await this.rest.conversations();
     const mine = new Set(conversations.map(({ id }) => id));
     for (const id of before) if (!mine.has(id)) this.chat.setState(store.conversationGone(id));
-    const members = conversations.flatMap((one) => one.members ?? []);
-    this.known(members);
-    this.chat.setState(store.conversationsKnown(conversations.map(translate.conversation)));
+    this.#listed(conversations, store.conversationsKnown);
+  }
+
+  /** The list, in place of all that was held: the server has another history than that. */
+  async #anew(epoch: string): Promise<void> {
+    const conversations = await this.rest.conversations();
+    this.#listed(conversations, (listed) => store.historyReplaced(epoch, listed));
+  }
+
+  #listed(told: readonly Conversation[], known: typeof store.conversationsKnown): void {
+    this.known(told.flatMap((one) => one.members ?? []));
+    this.chat.setState(known(told.map(translate.conversation)));
     this.chat.setState({ loaded: true });
-    this.people(conversations.flatMap((one) => one.participants));
+    this.people(told.flatMap((one) => one.participants));
   }
 
   /** `sync`, round by round while there is more. */
@@ -82,19 +91,29 @@ export class Sync {
     let cursors = this.#cursors(ids);
     let all = everything;
     for (let round = 0; round < SYNC_ROUNDS_MAX; round += 1) {
-      const { conversations } = await this.live.request('sync', { cursors, all });
+      const { epoch: held } = this.chat.getState();
+      const request = { cursors, all, ...(held !== null && { epoch: held }) };
+      const { epoch, reset, conversations } = await this.live.request('sync', request);
+      if (reset) {
+        await this.#anew(epoch);
+        return this.#missed();
+      }
+      this.chat.setState({ epoch });
       const mine = new Set(conversations.map(({ id }) => id));
       if (all) {
         for (const id of Object.keys(this.chat.getState().conversations)) {
           if (!mine.has(id)) this.chat.setState(store.conversationGone(id));
         }
       }
-      await Promise.all(conversations.map(({ id }) => this.conversation(id)));
+      await Promise.all(
+        conversations.map((one) => (one.reset ? this.#afresh(one.id) : this.conversation(one.id))),
+      );
       for (const one of conversations) {
+        if (one.reset) continue;
         this.chat.setState(store.missedArrived(translate.missed(one)));
         this.people(one.messages.map(({ sender }) => sender));
       }
-      const behind = conversations.filter(({ more }) => more).map(({ id }) => id);
+      const behind = conversations.filter((one) => one.more && !one.reset).map(({ id }) => id);
       if (behind.length === 0) return;
       cursors = this.#cursors(behind);
       all = false;
@@ -124,6 +143,14 @@ export class Sync {
       this.#unknown.set(id, asked);
     }
     await asked;
+  }
+
+  /** A conversation in place of what was held of it, which the server does not have. */
+  async #afresh(id: string): Promise<void> {
+    const told = await this.rest.conversation(id);
+    this.known(told.members ?? []);
+    this.chat.setState(store.conversationReplaced(translate.conversation(told)));
+    this.people(told.participants);
   }
 
   /** A message came out of order: if the gap does not close by itself, ask. */

@@ -28,6 +28,8 @@ export interface ChatState {
   readonly features: { readonly files: boolean };
   readonly people: Readonly<Record<string, Person>>;
   readonly presence: Readonly<Record<string, Presence>>;
+  /** Which history of the server's all this belongs to; null while that is unknown. */
+  readonly epoch: string | null;
   readonly conversations: Readonly<Record<string, Conversation>>;
   readonly logs: Readonly<Record<string, Log>>;
   /** The furthest cursors of the others, by conversation. */
@@ -51,6 +53,7 @@ export function createChatStore(me: Me): ChatStore {
     features: { files: false },
     people: { [me.id]: me },
     presence: {},
+    epoch: null,
     conversations: {},
     logs: {},
     cursors: {},
@@ -135,6 +138,26 @@ export const conversationGone =
     cursors: without(state.cursors, id),
     typing: without(state.typing, id),
   });
+
+/**
+ * The server holds another history than what is shown: these conversations, and nothing of what was
+ * held before. What waits to be sent stays.
+ */
+export const historyReplaced =
+  (epoch: string, conversations: readonly Conversation[]): Step =>
+  (state) => {
+    const nothing = { conversations: {}, logs: {}, cursors: {}, typing: {} };
+    const known = conversationsKnown(conversations)({ ...state, ...nothing });
+    return { ...nothing, ...known, epoch };
+  };
+
+/** The same for one conversation. */
+export const conversationReplaced =
+  (conversation: Conversation): Step =>
+  (state) => {
+    const without = conversationGone(conversation.id)(state);
+    return { ...without, ...conversationsKnown([conversation])({ ...state, ...without }) };
+  };
 
 /** What a conversation without cursors says: a new title, other members. */
 export const conversationChanged =

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use syncchat_core::Error;
-use syncchat_core::chat::SyncedConversation;
+use syncchat_core::chat;
 use syncchat_core::model::Seq;
 
 use super::emit::Presence;
@@ -74,6 +74,12 @@ pub struct WithUnread {
 /// With the ack of `sync`.
 #[derive(Debug, Clone, Serialize)]
 pub struct WithSynced<'a> {
+    /// Which history the store holds: to be brought with the next `sync`.
+    pub epoch: String,
+    /// The client holds what is not in this history: it has to forget all of it. What follows is
+    /// everything from the beginning.
+    #[serde(skip_serializing_if = "is_false")]
+    pub reset: bool,
     /// What was missed, by conversation.
     pub conversations: Vec<Synced<'a>>,
 }
@@ -84,6 +90,10 @@ pub struct WithSynced<'a> {
 pub struct Synced<'a> {
     /// Which.
     pub id: Id,
+    /// The client's cursor was beyond the end of the log: it has to forget what it holds of this
+    /// conversation. What follows is all of it from the beginning.
+    #[serde(skip_serializing_if = "is_false")]
+    pub reset: bool,
     /// After the client's cursor, rising in `seq`.
     pub messages: Vec<Message<'a>>,
     /// Whether there are more after these: ask again.
@@ -100,9 +110,10 @@ pub struct Synced<'a> {
 
 impl<'a> WithSynced<'a> {
     /// From the core's answer.
-    pub fn new(synced: &'a [SyncedConversation]) -> WithSynced<'a> {
-        let conversations = synced.iter().map(|one| Synced {
+    pub fn new(synced: &'a chat::Synced) -> WithSynced<'a> {
+        let conversations = synced.conversations.iter().map(|one| Synced {
             id: one.id.into(),
+            reset: one.reset,
             messages: one.messages.iter().map(Message::view).collect(),
             more: one.more,
             last_seq: one.last_seq,
@@ -111,9 +122,16 @@ impl<'a> WithSynced<'a> {
             unread: one.unread,
         });
         WithSynced {
+            epoch: synced.epoch.to_string(),
+            reset: synced.reset,
             conversations: conversations.collect(),
         }
     }
+}
+
+/// Flags that are not set are left out.
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// With the ack of `presence`.

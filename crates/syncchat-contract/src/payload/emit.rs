@@ -18,6 +18,8 @@ pub struct Authenticated<'a> {
     pub user: User<'a>,
     /// The node that holds it.
     pub node: &'a str,
+    /// Which history the store holds: to be brought with `sync`.
+    pub epoch: String,
     /// Until when.
     pub expires_at: Time,
 }

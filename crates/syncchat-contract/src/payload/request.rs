@@ -86,6 +86,8 @@ pub struct Sync {
     pub cursors: BTreeMap<ConversationId, Seq>,
     /// Also every conversation that `cursors` does not name.
     pub all: bool,
+    /// The `epoch` that the client was told with what it holds.
+    pub epoch: Option<String>,
 }
 
 /// `presence`, as a client sends it.
@@ -265,7 +267,14 @@ impl Sync {
             reader.refuse("cursors", "is required");
         }
         let cursors = reader.whole_numbers_by_id("cursors", SYNC_CURSORS_MAX);
-        reader.finish(|| Some(Sync { cursors, all }))
+        let epoch = reader.optional("epoch");
+        reader.finish(|| {
+            Some(Sync {
+                cursors,
+                all,
+                epoch,
+            })
+        })
     }
 
     /// The request.
@@ -273,7 +282,7 @@ impl Sync {
     /// # Errors
     /// `invalid`, naming the field.
     pub fn request(self) -> Result<SyncRequest> {
-        SyncRequest::new(self.cursors, self.all)
+        Ok(SyncRequest::new(self.cursors, self.all)?.in_epoch(self.epoch))
     }
 }
 

@@ -34,8 +34,8 @@ use crate::limits::{
 };
 use crate::metrics;
 use crate::model::{
-    Attachment, ConversationId, FileClaim, FileId, Message, MessageId, MessageKind, StoredFile,
-    UserId,
+    Attachment, ConversationId, FileClaim, FileId, Membership, Message, MessageId, MessageKind,
+    StoredFile, UserId,
 };
 use crate::ports::files::{FileLink, FileStorage, StorageResult};
 use crate::ports::store::Store;
@@ -214,12 +214,11 @@ impl Files {
         }
         let ids: Vec<ConversationId> = conversations.into_iter().collect();
         let places = read(self.store.memberships(user, &ids)).await?;
+        // The messages were read before the places, so their heads reach to them.
         Ok(shown.iter().any(|message| {
-            places.iter().any(|place| {
-                place.conversation == message.conversation
-                    && place.spans.is_open()
-                    && place.spans.contains(message.seq)
-            })
+            let here = |place: &&Membership| place.conversation == message.conversation;
+            let visible = places.iter().find(here).and_then(Membership::visible);
+            visible.is_some_and(|visible| visible.shows(message.seq))
         }))
     }
 }

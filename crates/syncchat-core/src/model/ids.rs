@@ -43,9 +43,9 @@ fn seconds(at: Timestamp) -> u32 {
     u32::try_from(at.millis().max(0) / 1_000).unwrap_or(u32::MAX)
 }
 
-/// Random bytes, or, on a system without a random source, bytes from the clock: these two
-/// fields only have to differ between processes, they are no secret.
-fn fill_random(bytes: &mut [u8]) {
+/// Random bytes, or, on a system without a random source, bytes from the clock: what is made of
+/// them only has to differ between processes, it is no secret.
+pub(super) fn fill_random(bytes: &mut [u8]) {
     if getrandom::fill(bytes).is_err() {
         let nanos = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -119,6 +119,28 @@ pub struct Message {
     pub updated_at: Timestamp,
 }
 
+impl Message {
+    /// The message, without what a deleted one must not show. Stores make every message by this that
+    /// they read: what an older deployment only marked as deleted still lies there.
+    pub fn redacted(mut self) -> Message {
+        if self.deleted {
+            self.content = String::new();
+            self.attachments = Vec::new();
+        }
+        self
+    }
+
+    /// The text to show: none of a deleted message.
+    pub fn shown_content(&self) -> &str {
+        if self.deleted { "" } else { &self.content }
+    }
+
+    /// The files to show: none of a deleted message.
+    pub fn shown_attachments(&self) -> &[Attachment] {
+        if self.deleted { &[] } else { &self.attachments }
+    }
+}
+
 /// How far a message has come, derived from the cursors of the others: the furthest of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MessageStatus {

@@ -1,6 +1,7 @@
 //! The nouns: who, where, what was said, and who has seen it.
 
 pub mod conversation;
+pub mod epoch;
 pub mod file;
 pub mod ids;
 pub mod membership;
@@ -9,9 +10,10 @@ pub mod time;
 pub mod user;
 
 pub use conversation::{Conversation, ConversationKind, ConversationView};
+pub use epoch::{BadEpoch, EpochId, Lineage};
 pub use file::{FileClaim, StoredFile};
 pub use ids::{ConversationId, FileId, MessageId, UserId, hex_digits};
-pub use membership::{Membership, SeqSpans};
+pub use membership::{Membership, SeqSpans, Visibility};
 pub use message::{Attachment, Message, MessageKind, MessageStatus, MessageView, SystemEvent};
 pub use time::Timestamp;
 pub use user::{Account, PresenceStatus, User};

@@ -31,6 +31,7 @@ use super::rivals::Rivals;
 use super::settle::Fate;
 use crate::clock::Clock;
 use crate::deadline::write;
+use crate::epoch::Epochs;
 use crate::error::{Error, Result};
 use crate::limits::{
     COMMIT_BACKOFF_MAX, COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_TIMEOUT,
@@ -55,6 +56,7 @@ pub(crate) struct Committer {
     pub(super) store: Arc<dyn Store>,
     pub(super) fleet: Arc<dyn Fleet>,
     pub(super) heads: Arc<Heads>,
+    pub(super) epochs: Arc<Epochs>,
     pub(super) recent: Arc<Recent>,
     pub(super) doubts: Arc<Doubts>,
     pub(super) rivals: Rivals,
@@ -94,6 +96,7 @@ impl Committer {
         fleet: Arc<dyn Fleet>,
         heads: Arc<Heads>,
         clock: Arc<Clock>,
+        epochs: Arc<Epochs>,
     ) -> Arc<Committer> {
         Arc::new(Committer {
             clock,
@@ -101,6 +104,7 @@ impl Committer {
             store,
             fleet,
             heads,
+            epochs,
             recent: Arc::new(Recent::new()),
             rivals: Rivals::new(),
             queue: Mutex::new(Queue::new(

@@ -11,7 +11,7 @@ use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
 use crate::files::Files;
 use crate::limits::{COMMIT_TIMEOUT, EDIT_LANES};
-use crate::model::{Message, MessageId, MessageKind, UserId};
+use crate::model::{Membership, Message, MessageId, MessageKind, UserId};
 use crate::ports::fleet::{Change, Fleet, FleetEvent};
 use crate::ports::store::Store;
 
@@ -85,10 +85,9 @@ impl Edits {
         let message = found.ok_or_else(no_such_message)?;
         let ids = [message.conversation];
         let place = read(self.store.memberships(user, &ids)).await?.pop();
-        let place = place
-            .filter(|place| place.spans.is_open())
-            .ok_or_else(no_such_message)?;
-        if !place.spans.contains(message.seq) {
+        // The message is durable, so a head that is read after it reaches to it.
+        let visible = place.as_ref().and_then(Membership::visible);
+        if !visible.is_some_and(|visible| visible.shows(message.seq)) {
             return Err(no_such_message());
         }
         if message.sender != user || message.kind == MessageKind::System {

@@ -14,7 +14,8 @@ use crate::command::SendMessage;
 use crate::error::{Error, Result};
 use crate::limits::PARTICIPANTS_MAX;
 use crate::model::{
-    ConversationId, Message, MessageId, MessageKind, Seq, SeqSpans, SystemEvent, Timestamp, UserId,
+    ConversationId, Membership, Message, MessageId, MessageKind, Seq, SystemEvent, Timestamp,
+    UserId,
 };
 use crate::ports::store::{ConversationChange, LogEnd};
 
@@ -48,8 +49,9 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct References {
     pub(crate) places: HashMap<MessageId, (ConversationId, Seq)>,
-    /// Of those who answer something from before the head was settled.
-    pub(crate) spans: HashMap<(ConversationId, UserId), SeqSpans>,
+    /// Memberships of those who answer something from before the head was settled, read after the
+    /// messages that are answered.
+    pub(crate) members: HashMap<(ConversationId, UserId), Membership>,
     /// The store did not say.
     pub(crate) failed: Option<Error>,
 }
@@ -294,9 +296,11 @@ fn may_answer(
     if seq > head.settled_since {
         return Ok(());
     }
-    match references.spans.get(&(conversation, sender)) {
-        Some(spans) if spans.contains(seq) => Ok(()),
-        Some(_) => Err(no_such()),
+    match references.members.get(&(conversation, sender)) {
+        Some(member) => match member.visible().is_some_and(|visible| visible.shows(seq)) {
+            true => Ok(()),
+            false => Err(no_such()),
+        },
         None => Err(references.failed.clone().unwrap_or_else(no_such)),
     }
 }

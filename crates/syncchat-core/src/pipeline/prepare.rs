@@ -229,7 +229,7 @@ impl Committer {
             let conversations: Vec<_> = conversations.into_iter().collect();
             for place in read(self.store.memberships(user, &conversations)).await? {
                 let key = (place.conversation, user);
-                references.spans.insert(key, place.spans);
+                references.members.insert(key, place);
             }
         }
         Ok(())

@@ -121,7 +121,11 @@ impl Committer {
             match &heads {
                 Ok(heads) => {
                     let head = heads.get(&turn.conversation);
-                    self.tell_head(turn.conversation, known, head.map_or(0, |h| h.last_seq));
+                    let head = head.map_or(0, |head| head.last_seq);
+                    if head < known {
+                        self.epochs.found_rewound(turn.conversation, known, head);
+                    }
+                    self.tell_head(turn.conversation, known, head);
                 }
                 Err(_) => self.doubts.watch(turn.conversation, known),
             }

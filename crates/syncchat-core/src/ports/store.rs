@@ -13,8 +13,9 @@ use async_trait::async_trait;
 
 use crate::command::CursorKind;
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, FileClaim, FileId, Membership,
-    Message, MessageId, MessageKind, PresenceStatus, Seq, StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, ConversationKind, EpochId, FileClaim, FileId, Lineage,
+    Membership, Message, MessageId, MessageKind, PresenceStatus, Seq, SeqSpans, StoredFile,
+    SystemEvent, Timestamp, User, UserId,
 };
 
 /// Why a store could not do what it was asked.
@@ -71,6 +72,47 @@ pub enum ConversationChange {
         /// The title.
         title: String,
     },
+}
+
+impl ConversationChange {
+    /// The change that goes with a system message of this event at this place.
+    pub fn of(event: &SystemEvent, seq: Seq) -> ConversationChange {
+        match event {
+            SystemEvent::Added { user, .. } => ConversationChange::Add { user: *user, seq },
+            SystemEvent::Removed { user, .. } | SystemEvent::Left { user } => {
+                ConversationChange::Remove { user: *user, seq }
+            }
+            SystemEvent::Renamed { title, .. } => ConversationChange::Rename {
+                title: title.clone(),
+            },
+        }
+    }
+
+    /// Whom it makes a member, or none any more.
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            ConversationChange::Add { user, .. } | ConversationChange::Remove { user, .. } => {
+                Some(*user)
+            }
+            ConversationChange::Rename { .. } => None,
+        }
+    }
+
+    /// Whether that person's spans were written without this change, and it is to be made up for:
+    /// for a head that is behind its log. Spans that know this change, or a later one, stay as they
+    /// are.
+    pub fn is_missing_in(&self, spans: &SeqSpans) -> bool {
+        match self {
+            ConversationChange::Add { seq, .. } => {
+                let ends_before = |&(_, last): &(Seq, Option<Seq>)| last.is_some_and(|l| l < *seq);
+                spans.parts().iter().all(ends_before)
+            }
+            ConversationChange::Remove { seq, .. } => {
+                matches!(spans.parts().last(), Some(&(first, None)) if first <= *seq)
+            }
+            ConversationChange::Rename { .. } => true,
+        }
+    }
 }
 
 /// Where a log ends: what the next message follows.
@@ -615,9 +657,82 @@ pub trait NodeStore: Send + Sync + 'static {
     }
 }
 
+/// What a deep check looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// The conversation's `last_seq` is below the newest `seq` of its log. To be mended from the log.
+    HeadBehindLog,
+    /// The conversation's `last_seq` is beyond the newest `seq` of its log: messages are gone. It
+    /// cannot be mended: a backup that was made at one moment is needed.
+    HeadBeyondLog,
+    /// A member has no cursors, or has some beyond the end of the log.
+    CursorsMissing,
+    /// A message shows a file whose record does not name the message, so that the file may be swept.
+    FileUnclaimed,
+    /// An index is missing.
+    IndexMissing,
+    /// A deleted message still holds its text or names its files.
+    DeletedWithText,
+}
+
+impl Flaw {
+    /// A few words, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Flaw::HeadBehindLog => "heads behind their logs",
+            Flaw::HeadBeyondLog => "heads beyond their logs",
+            Flaw::CursorsMissing => "members without cursors",
+            Flaw::FileUnclaimed => "files without claims",
+            Flaw::IndexMissing => "indexes missing",
+            Flaw::DeletedWithText => "deleted messages with text",
+        }
+    }
+}
+
+/// What a deep check found of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeepFinding {
+    /// The kind.
+    pub flaw: Flaw,
+    /// Conversations, members, attachments, indexes or deleted messages that were looked at.
+    pub looked_at: u64,
+    /// Those of them that are flawed.
+    pub found: u64,
+    /// Those of the flawed ones that were mended.
+    pub repaired: u64,
+}
+
+impl DeepFinding {
+    /// Nothing was looked at yet.
+    pub fn new(flaw: Flaw) -> DeepFinding {
+        DeepFinding {
+            flaw,
+            looked_at: 0,
+            found: 0,
+            repaired: 0,
+        }
+    }
+}
+
+/// Which history the store holds: see [`crate::epoch`]. Durable and bounded as
+/// [`ConversationStore`].
+#[async_trait]
+pub trait HistoryStore: Send + Sync + 'static {
+    /// The epochs of the history, the newest first.
+    async fn lineage(&self) -> StoreResult<Lineage>;
+
+    /// Adds an epoch as the newest one, and gives what [`Self::lineage`] gives from then on. Of more
+    /// than [`crate::limits::EPOCHS_KEPT_MAX`] the oldest are forgotten.
+    async fn add_epoch(&self, epoch: EpochId) -> StoreResult<Lineage>;
+
+    /// Forgets all epochs but this new one: the store was restored, and holds a history that no
+    /// client has seen the end of.
+    async fn replace_lineage(&self, epoch: EpochId) -> StoreResult<()>;
+}
+
 /// A whole store.
 #[async_trait]
-pub trait Store: ConversationStore + AccountStore + FileStore + NodeStore {
+pub trait Store: ConversationStore + AccountStore + FileStore + NodeStore + HistoryStore {
     /// Makes or upgrades collections, tables and indexes; twice changes nothing. Takes over an
     /// older database that holds only the contract's fields. Says what it did, line by line.
     async fn migrate(&self) -> StoreResult<Vec<String>>;
@@ -636,6 +751,11 @@ pub trait Store: ConversationStore + AccountStore + FileStore + NodeStore {
     async fn failed(&self) -> &'static str {
         std::future::pending().await
     }
+
+    /// Looks through all data for what [`Flaw`] names, in bounded steps, and mends it if `repair` says
+    /// so. Takes as long as that takes; nodes may run meanwhile. An embedded store and a database
+    /// give one finding for each flaw that they can have.
+    async fn check_deep(&self, repair: bool) -> StoreResult<Vec<DeepFinding>>;
 
     /// A short name for tables and logs: `mongodb` or `sqlite`.
     fn kind(&self) -> &'static str;

@@ -11,7 +11,7 @@ use crate::deadline::read;
 use crate::error::{Error, Result};
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
 use crate::model::{
-    Conversation, ConversationId, ConversationView, Membership, MessageView, UserId,
+    Conversation, ConversationId, ConversationView, Membership, MessageView, Seq, UserId,
 };
 use crate::pipeline::heads::not_in_it;
 use crate::ports::store::{ConversationCursor, LogRange};
@@ -76,7 +76,7 @@ impl Query {
         let mut places = read(self.store.memberships(user, &ids)).await?;
         places.retain(|place| place.spans.is_open());
         let (unread, mut newest) =
-            tokio::try_join!(self.unread(&places), self.newest(&conversations))?;
+            tokio::try_join!(self.unread(&places), self.newest(&conversations, &places))?;
         let mut places: HashMap<ConversationId, Membership> = places
             .into_iter()
             .map(|place| (place.conversation, place))
@@ -96,18 +96,20 @@ impl Query {
             .collect())
     }
 
-    /// The newest message of each, as it was when the conversation was read. A member may always see it: it is not older than the message
-    /// that made them one.
+    /// The newest visible message of each, no newer than the conversation as it was read.
     async fn newest(
         &self,
         conversations: &[Conversation],
+        places: &[Membership],
     ) -> Result<HashMap<ConversationId, MessageView>> {
-        let ranges: Vec<(ConversationId, LogRange)> = conversations
+        let heads: HashMap<ConversationId, Seq> =
+            conversations.iter().map(|c| (c.id, c.last_seq)).collect();
+        let ranges: Vec<(ConversationId, LogRange)> = places
             .iter()
-            .filter(|conversation| conversation.last_seq > 0)
-            .map(|conversation| {
-                let end = LogRange::Before(conversation.last_seq + 1);
-                (conversation.id, end)
+            .filter_map(|place| {
+                let head = heads.get(&place.conversation)?;
+                let newest = place.visible()?.newest_up_to(*head)?;
+                Some((place.conversation, LogRange::Before(newest + 1)))
             })
             .collect();
         if ranges.is_empty() {

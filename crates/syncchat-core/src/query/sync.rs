@@ -13,15 +13,18 @@ use crate::command::SyncRequest;
 use crate::deadline::read;
 use crate::error::{Error, Result};
 use crate::limits::{PAGE_DEFAULT, READ_TIMEOUT, SYNC_MESSAGES_MAX};
-use crate::model::{ConversationId, Membership, MessageView, Seq, UserId};
+use crate::model::{ConversationId, Membership, MessageView, Seq, UserId, Visibility};
 use crate::ports::store::{LogRange, Store};
 
 /// What one conversation has for the client, and how much of it is given now.
 struct Share<'a> {
     place: &'a Membership,
+    visible: Visibility<'a>,
     cursor: Seq,
-    /// What is read for it, if anything.
-    span: Option<(Seq, Option<Seq>)>,
+    /// The client's own cursor was beyond the end of the log.
+    reset: bool,
+    /// What is read for it, if anything: the first visible range beyond the cursor.
+    range: Option<(Seq, Seq)>,
     /// Messages at most.
     given: usize,
 }
@@ -30,8 +33,12 @@ impl Query {
     pub(crate) async fn sync(
         &self,
         user: UserId,
-        request: SyncRequest,
+        mut request: SyncRequest,
+        reset: bool,
     ) -> Result<Vec<SyncedConversation>> {
+        if reset {
+            request.cursors.values_mut().for_each(|seq| *seq = 0);
+        }
         let places = self.synced_places(user, &request).await?;
         let shares = shares(&places, &request.cursors);
         let (unread, views) =
@@ -45,9 +52,10 @@ impl Query {
                 let held = newest.unwrap_or(share.cursor);
                 SyncedConversation {
                     id: place.conversation,
+                    reset: share.reset,
                     messages,
-                    more: place.spans.count(held, place.last_seq) > 0,
-                    last_seq: place.last_seq.max(newest.unwrap_or(0)),
+                    more: share.visible.count_after(held) > 0,
+                    last_seq: place.last_seq,
                     read_seq: place.read_seq,
                     delivered_seq: place.delivered_seq,
                     unread: unread.get(&place.conversation).copied().unwrap_or(0),
@@ -77,7 +85,7 @@ impl Query {
         let after: Vec<(ConversationId, Seq)> = shares
             .iter()
             .filter_map(|share| {
-                let (first, _) = share.span?;
+                let (first, _) = share.range?;
                 Some((share.place.conversation, first - 1))
             })
             .collect();
@@ -85,12 +93,12 @@ impl Query {
         Ok(shares
             .iter()
             .map(|share| {
-                let Some((_, last)) = share.span else {
+                let Some((_, last)) = share.range else {
                     return Vec::new();
                 };
                 let page = pages.next().unwrap_or_default();
                 page.iter()
-                    .take_while(|view| last.is_none_or(|last| view.message.seq <= last))
+                    .take_while(|view| view.message.seq <= last)
                     .take(share.given)
                     .cloned()
                     .collect()
@@ -126,17 +134,23 @@ async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
 fn shares<'a>(places: &'a [Membership], cursors: &BTreeMap<ConversationId, Seq>) -> Vec<Share<'a>> {
     let mut shares: Vec<Share<'a>> = places
         .iter()
-        .map(|place| {
-            let cursor = cursors.get(&place.conversation).copied().unwrap_or(0);
-            Share {
+        .filter_map(|place| {
+            let visible = place.visible()?;
+            let told = cursors.get(&place.conversation).copied().unwrap_or(0);
+            // What was acknowledged is never beyond the head, unless the store was restored.
+            let reset = told > place.last_seq;
+            let cursor = if reset { 0 } else { told };
+            Some(Share {
                 place,
+                visible,
                 cursor,
-                span: None,
+                reset,
+                range: None,
                 given: 0,
-            }
+            })
         })
         .collect();
-    let missed = |share: &Share<'_>| share.place.spans.count(share.cursor, share.place.last_seq);
+    let missed = |share: &Share<'_>| share.visible.count_after(share.cursor);
     let mut by_missed: Vec<(u64, usize)> = shares.iter().map(missed).zip(0..).collect();
     by_missed.sort_unstable();
     let mut left = SYNC_MESSAGES_MAX;
@@ -147,7 +161,7 @@ fn shares<'a>(places: &'a [Membership], cursors: &BTreeMap<ConversationId, Seq>)
             .min(usize::try_from(missed).unwrap_or(usize::MAX));
         left -= share.given;
         if share.given > 0 {
-            share.span = share.place.spans.beyond(share.cursor).next();
+            share.range = share.visible.after(share.cursor).next();
         }
     }
     shares

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use crate::command::CursorKind;
 use crate::limits::{CLOCK_OFFSET_MAX, UNREAD_SCAN_MAX};
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, FileId, Membership, Message,
+    Account, Conversation, ConversationId, ConversationKind, EpochId, FileId, Membership, Message,
     MessageId, MessageKind, Seq, SeqSpans, StoredFile, SystemEvent, Timestamp, UserId,
 };
 use crate::ports::store::{
@@ -17,7 +17,7 @@ use crate::ports::store::{
     LogEnd, LogRange, NewConversation, RefreshToken,
 };
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct State {
     pub(super) logs: BTreeMap<ConversationId, Log>,
     /// Where each person is, or was.
@@ -29,10 +29,13 @@ pub(super) struct State {
     /// By family: the token that was used last, and its salt.
     pub(super) repeatable: HashMap<[u8; 16], ([u8; 32], [u8; 16])>,
     pub(super) files: BTreeMap<FileId, StoredFile>,
+    /// The newest first.
+    pub(super) epochs: Vec<EpochId>,
     /// What the core broke.
     pub(super) broken: Vec<&'static str>,
 }
 
+#[derive(Clone)]
 pub(super) struct Log {
     pub(super) conversation: Conversation,
     places: BTreeMap<UserId, Place>,
@@ -43,9 +46,10 @@ pub(super) struct Log {
 }
 
 /// A message under the name by which its sender will know it again.
+#[derive(Clone)]
 struct Named(Arc<Message>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Place {
     spans: SeqSpans,
     read_seq: Seq,

@@ -11,14 +11,15 @@ use parking_lot::Mutex;
 use super::faults::Faults;
 use super::log::{Log, State};
 use super::rng::Rng;
+use crate::limits::EPOCHS_KEPT_MAX;
 use crate::model::{
-    Conversation, ConversationId, Membership, Message, MessageId, MessageKind, Seq, Timestamp,
-    UserId,
+    Conversation, ConversationId, EpochId, Lineage, Membership, Message, MessageId, MessageKind,
+    Seq, Timestamp, UserId,
 };
 use crate::ports::store::{
     Addition, Append, Appended, Audience, ConversationChange, ConversationCursor,
-    ConversationStore, CreatedConversation, CursorAdvance, Cursors, LogRange, NewConversation,
-    NodeStore, Store, StoreError, StoreResult,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, HistoryStore,
+    LogRange, NewConversation, NodeStore, Store, StoreError, StoreResult,
 };
 
 /// Logs, accounts and tokens in memory, with fault dials.
@@ -29,7 +30,11 @@ pub struct MemoryStore {
     calls: AtomicU64,
     /// What its clock shows, if not what the machine's does.
     time: Mutex<Option<Timestamp>>,
+    before_log: Mutex<Option<Meanwhile>>,
 }
+
+/// What happens in the store while a caller is between two reads.
+type Meanwhile = Box<dyn FnOnce(&MemoryStore) + Send>;
 
 impl MemoryStore {
     /// Empty, without faults; they will follow from this seed.
@@ -40,6 +45,7 @@ impl MemoryStore {
             rng: Mutex::new(Rng::new(seed)),
             calls: AtomicU64::new(0),
             time: Mutex::default(),
+            before_log: Mutex::default(),
         }
     }
 
@@ -61,6 +67,18 @@ impl MemoryStore {
     /// Which of its duties towards a store the core has broken so far.
     pub fn broken(&self) -> Vec<&'static str> {
         self.state.lock().broken.clone()
+    }
+
+    /// Does this just before the next read of a log, as another node would: whatever its caller read
+    /// before it, it did not see this.
+    pub fn before_next_log(&self, meanwhile: impl FnOnce(&MemoryStore) + Send + 'static) {
+        *self.before_log.lock() = Some(Box::new(meanwhile));
+    }
+
+    /// Makes a backup. The answer restores it: everything written since is gone.
+    pub fn backup(&self) -> impl FnOnce(&MemoryStore) + Send + use<> {
+        let saved = self.state.lock().clone();
+        move |store| *store.state.lock() = saved
     }
 
     /// The whole log, without a fault.
@@ -256,6 +274,10 @@ impl ConversationStore for MemoryStore {
         limit: usize,
     ) -> StoreResult<Vec<Vec<Message>>> {
         self.reading().await?;
+        let meanwhile = self.before_log.lock().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile(self);
+        }
         let state = self.state.lock();
         let read = |(id, range): &(ConversationId, LogRange)| {
             let log = state.logs.get(id);
@@ -424,6 +446,27 @@ impl ConversationStore for MemoryStore {
 impl NodeStore for MemoryStore {}
 
 #[async_trait]
+impl HistoryStore for MemoryStore {
+    async fn lineage(&self) -> StoreResult<Lineage> {
+        self.reading().await?;
+        Ok(Lineage::new(self.state.lock().epochs.clone()))
+    }
+
+    async fn add_epoch(&self, epoch: EpochId) -> StoreResult<Lineage> {
+        self.writing(move |state| {
+            state.epochs.insert(0, epoch);
+            state.epochs.truncate(EPOCHS_KEPT_MAX);
+            Lineage::new(state.epochs.clone())
+        })
+        .await
+    }
+
+    async fn replace_lineage(&self, epoch: EpochId) -> StoreResult<()> {
+        self.writing(move |state| state.epochs = vec![epoch]).await
+    }
+}
+
+#[async_trait]
 impl Store for MemoryStore {
     async fn migrate(&self) -> StoreResult<Vec<String>> {
         Ok(Vec::new())
@@ -437,6 +480,10 @@ impl Store for MemoryStore {
     async fn time(&self) -> StoreResult<Timestamp> {
         self.reading().await?;
         Ok(self.time.lock().unwrap_or_else(Timestamp::now))
+    }
+
+    async fn check_deep(&self, _repair: bool) -> StoreResult<Vec<DeepFinding>> {
+        Ok(Vec::new())
     }
 
     fn kind(&self) -> &'static str {

@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::chat::Page;
+use crate::chat::{Page, Synced, SyncedConversation};
 use crate::command::{CursorKind, PageFrom, PageRequest, SyncRequest};
-use crate::limits::{PAGE_DEFAULT, SYNC_MESSAGES_MAX};
-use crate::model::{MessageStatus, Timestamp};
+use crate::limits::{EPOCH_POLL, PAGE_DEFAULT, SYNC_MESSAGES_MAX};
+use crate::model::{EpochId, MessageKind, MessageStatus, SystemEvent, Timestamp};
+use crate::ports::store::{ConversationChange, HistoryStore};
+use crate::testing::{self, Faults};
 
 impl World {
     async fn page(&self, user: UserId, id: ConversationId, from: PageFrom, limit: usize) -> Page {
@@ -25,11 +27,16 @@ impl World {
         (seqs, page.more)
     }
 
-    async fn sync(&self, user: UserId, cursors: &[(ConversationId, Seq)], all: bool) -> Synced {
+    async fn sync(
+        &self,
+        user: UserId,
+        cursors: &[(ConversationId, Seq)],
+        all: bool,
+    ) -> ByConversation {
         let cursors: BTreeMap<_, _> = cursors.iter().copied().collect();
         let request = SyncRequest::new(cursors, all).expect("a good request");
         let synced = self.chat.sync(user, request).await.expect("synced");
-        let short = synced.into_iter().map(|c| {
+        let short = synced.conversations.into_iter().map(|c| {
             let seqs: Vec<Seq> = c.messages.iter().map(|view| view.message.seq).collect();
             (c.id, (seqs, c.more, c.last_seq, c.unread))
         });
@@ -38,7 +45,7 @@ impl World {
 }
 
 /// Conversation → messages, more, newest, unread.
-type Synced = BTreeMap<ConversationId, (Vec<Seq>, bool, Seq, u64)>;
+type ByConversation = BTreeMap<ConversationId, (Vec<Seq>, bool, Seq, u64)>;
 
 #[tokio::test]
 async fn pages_go_both_ways_and_know_whether_there_is_more() {
@@ -137,6 +144,228 @@ async fn what_was_said_while_somebody_was_away_is_never_shown_to_them() {
     assert_eq!(everything.0.len(), 12);
 }
 
+/// Says two things, removes the person, says two more and adds them again: what a page must not show
+/// is written between its reads.
+fn removed_meanwhile(
+    (by, whom): (UserId, UserId),
+    id: ConversationId,
+    comes_back: bool,
+) -> impl FnOnce(&MemoryStore) + Send + 'static {
+    let say = move |store: &MemoryStore, text: &str| {
+        store.append_behind(id, vec![testing::message(id, by, text)], None, by);
+    };
+    type Change = fn(UserId, Seq) -> ConversationChange;
+    let change = move |store: &MemoryStore, event: SystemEvent, change: Change| {
+        let message = Message {
+            kind: MessageKind::System,
+            event: Some(event),
+            ..testing::message(id, by, "")
+        };
+        store.append_behind(id, vec![message], Some(change), whom);
+    };
+    move |store| {
+        say(store, "still here");
+        let removed = SystemEvent::Removed { by, user: whom };
+        change(store, removed, |user, seq| ConversationChange::Remove {
+            user,
+            seq,
+        });
+        say(store, "secret");
+        say(store, "secret too");
+        if comes_back {
+            let added = SystemEvent::Added { by, user: whom };
+            change(store, added, |user, seq| ConversationChange::Add {
+                user,
+                seq,
+            });
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_after_a_removal_is_not_shown_by_a_page_that_was_under_way() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    let begin = Timestamp::from_millis(0);
+    let ways = [
+        PageFrom::Newest,
+        PageFrom::Before(Seq::MAX),
+        PageFrom::After(0),
+        PageFrom::After(2),
+        PageFrom::Since(begin),
+    ];
+    for comes_back in [false, true] {
+        for from in ways {
+            let id = world.group(&[me, you]).await;
+            world.say_many(me, id, 3).await;
+            let meanwhile = removed_meanwhile((me, you), id, comes_back);
+            world.store.before_next_log(meanwhile);
+            let page = world.page(you, id, from, 50).await;
+            let shown: Vec<&str> = page
+                .messages
+                .iter()
+                .map(|view| view.message.content.as_str())
+                .collect();
+            let known = if from == PageFrom::After(2) {
+                &["m2"][..]
+            } else {
+                &["m0", "m1", "m2"]
+            };
+            assert_eq!((shown, page.more), (known.to_vec(), false), "{from:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sync_and_lists_that_were_under_way_show_nothing_after_a_removal() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    for comes_back in [false, true] {
+        let id = world.group(&[me, you]).await;
+        world.say_many(me, id, 3).await;
+        let before = removed_meanwhile((me, you), id, comes_back);
+        world.store.before_next_log(before);
+        let synced = world.sync(you, &[(id, 1)], false).await;
+        let (seqs, more, last_seq, _) = synced[&id].clone();
+        assert_eq!((seqs, more, last_seq), (vec![2, 3], false, 3));
+
+        let id = world.group(&[me, you]).await;
+        world.say_many(me, id, 3).await;
+        let before = removed_meanwhile((me, you), id, comes_back);
+        world.store.before_next_log(before);
+        let view = world.chat.conversation(you, id).await.expect("mine");
+        let last = view.last_message.expect("a message").message.seq;
+        assert_eq!((last, view.conversation.last_seq), (3, 3));
+    }
+}
+
+/// Whether all is to be forgotten; by conversation whether that is, and what it has.
+fn short_synced(synced: &Synced) -> (bool, BTreeMap<ConversationId, (bool, Vec<Seq>)>) {
+    let of = |c: &SyncedConversation| {
+        let seqs = c.messages.iter().map(|view| view.message.seq);
+        (c.id, (c.reset, seqs.collect()))
+    };
+    (synced.reset, synced.conversations.iter().map(of).collect())
+}
+
+#[tokio::test]
+async fn a_client_of_a_history_that_was_lost_begins_anew() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    world.chat.epochs().begin().await.expect("begun");
+    let (a, b) = (world.group(&[me, you]).await, world.group(&[me, you]).await);
+    world.say_many(me, a, 3).await;
+    world.say_many(me, b, 2).await;
+    let ask = async |world: &World, epoch: Option<&str>, cursors: &[(ConversationId, Seq)]| {
+        let cursors = cursors.iter().copied().collect();
+        let request = SyncRequest::new(cursors, true).expect("a good request");
+        let request = request.in_epoch(epoch.map(str::to_owned));
+        world.chat.sync(you, request).await.expect("synced")
+    };
+    let first = ask(&world, None, &[(a, 3), (b, 1)]).await;
+    let rest = BTreeMap::from([(a, (false, vec![])), (b, (false, vec![2]))]);
+    assert_eq!(short_synced(&first), (false, rest.clone()));
+    let again = ask(&world, Some(&first.epoch.to_string()), &[(a, 3), (b, 1)]).await;
+    assert_eq!(
+        (short_synced(&again), again.epoch),
+        ((false, rest), first.epoch)
+    );
+
+    // A restart goes on with the same history; other nodes learn of it when it is brought to them.
+    let restore = world.store.backup();
+    let other = world.other_node();
+    other.chat.epochs().begin().await.expect("begun");
+    let calls = world.store.calls();
+    let later = ask(&other, Some(&first.epoch.to_string()), &[(a, 3), (b, 2)]).await;
+    assert!(!later.reset && later.epoch != first.epoch);
+    let known = world.store.calls() - calls;
+    let here = ask(&world, Some(&later.epoch.to_string()), &[(a, 3), (b, 2)]).await;
+    assert!(!here.reset && here.epoch == later.epoch);
+    assert_eq!(
+        world.store.calls() - calls,
+        2 * known + 1,
+        "one read of the lineage"
+    );
+
+    // What was written after the backup is gone, and with it the epoch of the node that wrote it.
+    world.say_many(me, a, 3).await;
+    let (lost, held) = (later.epoch.to_string(), [(a, 6), (b, 2)]);
+    restore(&world.store);
+    let restored = world.other_node();
+    restored.chat.epochs().begin().await.expect("begun");
+    restored.say_many(me, a, 4).await;
+    let all = BTreeMap::from([
+        (a, (false, vec![1, 2, 3, 4, 5, 6, 7])),
+        (b, (false, vec![1, 2])),
+    ]);
+    for epoch in [lost.as_str(), "", "another program's"] {
+        let synced = ask(&restored, Some(epoch), &held).await;
+        assert_eq!(short_synced(&synced), (true, all.clone()), "{epoch:?}");
+    }
+    // A client that was away since before the backup goes on.
+    let synced = ask(&restored, Some(&first.epoch.to_string()), &[(a, 3), (b, 2)]).await;
+    assert!(!synced.reset && short_synced(&synced).1[&a] == (false, vec![4, 5, 6, 7]));
+    // One that brings no epoch is told at least what the end of a log tells.
+    let synced = ask(&restored, None, &[(a, 8), (b, 2)]).await;
+    assert_eq!(
+        short_synced(&synced).1[&a],
+        (true, vec![1, 2, 3, 4, 5, 6, 7])
+    );
+    assert!(!synced.reset && !synced.conversations.iter().any(|c| c.id == b && c.reset));
+
+    // The operator knows of a restored backup that nothing tells of.
+    let epoch = EpochId::generate();
+    restored
+        .store
+        .replace_lineage(epoch)
+        .await
+        .expect("replaced");
+    let node = world.other_node();
+    node.chat.epochs().begin().await.expect("begun");
+    let synced = ask(&node, Some(&synced.epoch.to_string()), &held).await;
+    assert!(synced.reset);
+    assert_eq!(node.store.lineage().await.expect("read").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_notices_that_its_history_was_replaced() {
+    let world = World::new(1);
+    world.chat.epochs().begin().await.expect("begun");
+    let epochs = Arc::clone(world.chat.epochs());
+    let noticed = tokio::spawn(async move { epochs.until_replaced().await });
+    // Other nodes start meanwhile, and the store is away for a while.
+    for _ in 0..5 {
+        let other = world.other_node();
+        other.chat.epochs().begin().await.expect("begun");
+        tokio::time::sleep(EPOCH_POLL).await;
+    }
+    world.store.set_faults(Faults {
+        down: true,
+        ..Faults::NONE
+    });
+    tokio::time::sleep(3 * EPOCH_POLL).await;
+    world.store.set_faults(Faults::NONE);
+    tokio::time::sleep(3 * EPOCH_POLL).await;
+    assert!(!noticed.is_finished());
+    let epoch = EpochId::generate();
+    world.store.replace_lineage(epoch).await.expect("replaced");
+    tokio::time::timeout(3 * EPOCH_POLL, noticed)
+        .await
+        .expect("noticed")
+        .expect("ended");
+    assert_ne!(
+        world.chat.epochs().current(),
+        epoch,
+        "what it tells clients stays"
+    );
+}
+
 #[tokio::test]
 async fn a_sync_over_gaps_ends_with_everything_seen() {
     let (world, id) = a_world_with_gaps().await;
@@ -178,9 +407,9 @@ async fn sync_brings_what_was_asked_for_and_nothing_of_others() {
     let synced = world.sync(you, &[], true).await;
     assert_eq!(synced[&a], (vec![1, 2, 3], false, 3, 3));
     assert_eq!(world.sync(you, &[], false).await, BTreeMap::new());
-    // A cursor from the future is answered with what there is.
+    // A cursor from the future is answered with all there is.
     let synced = world.sync(you, &[(a, Seq::MAX)], false).await;
-    assert_eq!(synced[&a], (vec![], false, 3, 3));
+    assert_eq!(synced[&a], (vec![1, 2, 3], false, 3, 3));
 }
 
 #[tokio::test]
@@ -238,7 +467,10 @@ async fn a_crowd_that_syncs_at_once_shares_its_reads() {
     for &user in &world.people {
         let chat = Arc::clone(&world.chat);
         let request = SyncRequest::new(BTreeMap::new(), true).expect("a good request");
-        crowd.spawn(async move { chat.sync(user, request).await.expect("synced") });
+        crowd.spawn(async move {
+            let synced = chat.sync(user, request).await.expect("synced");
+            synced.conversations
+        });
     }
     for synced in crowd.join_all().await {
         let seqs = synced[0].messages.iter().map(|view| view.message.seq);

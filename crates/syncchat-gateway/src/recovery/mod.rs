@@ -13,10 +13,12 @@ mod track;
 
 use parking_lot::Mutex;
 use syncchat_contract::payload::Comeback;
-use syncchat_core::model::UserId;
+use syncchat_core::model::{Lineage, UserId};
 use syncchat_engine::Handshake;
 use syncchat_identity::{Identity, recovery};
 use syncchat_protocol::Frame;
+
+use crate::limits::EPOCHS_TRIED_MAX;
 
 pub(crate) use offset::{Offset, Scratch};
 pub(crate) use past::Past;
@@ -91,10 +93,18 @@ pub(crate) fn is_wanted(handshake: &Handshake, comeback: &Comeback) -> bool {
     }
 }
 
-/// What the client shows of its last connection.
-pub(crate) fn read(identity: &Identity, comeback: &Comeback, user: UserId) -> Option<Offset> {
+/// What the client shows of its last connection, if that was in one of the newest
+/// [`EPOCHS_TRIED_MAX`] of these epochs.
+pub(crate) fn read(
+    identity: &Identity,
+    lineage: &Lineage,
+    comeback: &Comeback,
+    user: UserId,
+) -> Option<Offset> {
     let (pid, offset) = (comeback.pid.as_deref()?, comeback.offset.as_deref()?);
-    Offset::read(offset, identity.seals(pid, user))
+    let epochs = lineage.iter().take(EPOCHS_TRIED_MAX);
+    let seals = epochs.flat_map(|epoch| identity.seals(pid, user, epoch));
+    Offset::read(offset, seals)
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub(crate) enum Lost {
     Membership,
     /// The places cannot be told exactly.
     Uncertain,
+    /// A log ends before a message that the client was sent: the conversation, that message's `seq`,
+    /// and where the log ends.
+    Rewound(ConversationId, Seq, Seq),
     /// More than [`RECOVERED_MESSAGES_MAX`] messages were missed.
     TooMuch,
     /// The store did not answer in time.
@@ -42,6 +45,7 @@ impl Lost {
             Lost::Invalid => "invalid",
             Lost::Membership => "membership",
             Lost::Uncertain => "uncertain",
+            Lost::Rewound(..) => "rewound",
             Lost::TooMuch => "too_much",
             Lost::Unavailable => "unavailable",
         }
@@ -119,7 +123,10 @@ pub(crate) fn resolve(
         let at = told.or_else(|| at_watermark.get(&room).copied());
         let after = at.unwrap_or(place.last_seq);
         let seated = is_seated(&place.spans, after);
-        if after > place.last_seq || (told.is_some() && !seated) {
+        if after > place.last_seq {
+            return Err(Lost::Rewound(room, after, place.last_seq));
+        }
+        if told.is_some() && !seated {
             return Err(Lost::Uncertain);
         }
         let is_made = made.get(&room).is_some_and(|made| *made > offset.watermark);
@@ -139,7 +146,7 @@ pub(crate) fn resolve(
         {
             perhaps_new.push((room, after));
         }
-        missed += place.spans.count(after, place.last_seq);
+        missed += place.visible().map_or(0, |v| v.count_after(after));
         found
             .starts
             .insert(room, start(&place.spans, after, seated));

@@ -1,24 +1,30 @@
 //! The promise: once, in order, without holes, whatever is lost on the way down.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use syncchat_core::command::{MessageDraft, SendMessage};
-use syncchat_core::model::ConversationId;
+use syncchat_core::command::{EditMessage, MessageDraft, SendMessage};
+use syncchat_core::model::{ConversationId, Message};
 use syncchat_delivery::Config as DeliveryConfig;
 use test_speed::scaled;
 
 use crate::node::{Node, Person, Settings};
 
 /// As over REST: no socket sends it.
-async fn say(node: &Node, person: &Person, conversation: ConversationId, content: String) {
+async fn say(
+    node: &Node,
+    person: &Person,
+    conversation: ConversationId,
+    content: String,
+) -> Arc<Message> {
     let draft = MessageDraft {
         content,
         ..MessageDraft::default()
     };
     let command = SendMessage::new(person.id, conversation, draft).expect("a command");
-    node.chat.send(command).await.expect("sent");
+    node.chat.send(command).await.expect("sent")
 }
 
 #[tokio::test]
@@ -216,4 +222,39 @@ async fn what_changed_while_a_client_was_behind_reaches_it_as_it_is_now() {
         "nobody is given what was taken back"
     );
     assert_eq!(lazy.next("msg_edited").await["content"], "edited");
+}
+
+#[tokio::test]
+async fn an_edit_of_what_was_said_after_a_removal_is_not_told_to_who_was_removed() {
+    let node = Node::new().await;
+    let [ada, bob, eve] = node.people(["ada", "bob", "eve"]).await;
+    let conversation = node.group(&ada, &[&bob, &eve]).await;
+    let mut removed = node.connect(&eve).await;
+    let mut stays = node.connect(&bob).await;
+    let open = say(&node, &ada, conversation, "for all".into()).await;
+    // This node does not hear that eve is removed, nor what is said after it; but that it is changed.
+    node.fleet.loss.store(100, Ordering::Relaxed);
+    node.fleet.lose_partings.store(true, Ordering::Relaxed);
+    let gone = node.chat.remove_participant(ada.id, conversation, eve.id);
+    gone.await.expect("removed");
+    let secret = say(&node, &ada, conversation, "secret".into()).await;
+    for (message, text) in [(&secret, "still secret"), (&open, "still for all")] {
+        let edit = EditMessage::new(ada.id, message.id, text.into()).expect("a command");
+        node.chat.edit(edit).await.expect("edited");
+    }
+    for client in [&mut removed, &mut stays] {
+        assert_eq!(client.seqs(1).await, [1]);
+        assert_eq!(client.next("msg_edited").await["content"], "still for all");
+    }
+    node.fleet.loss.store(0, Ordering::Relaxed);
+    say(&node, &ada, conversation, "more".into()).await;
+    let events = stays.next_of(&["receive_msg"], 3).await;
+    assert_eq!(events[1].1["content"], "still secret");
+    assert_eq!(
+        removed.seqs(1).await,
+        [2],
+        "their removal, and nothing after it"
+    );
+    let fates = ["msg_edited", "receive_msg"];
+    removed.hears_nothing_of(&fates).await;
 }

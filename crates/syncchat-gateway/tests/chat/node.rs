@@ -228,6 +228,8 @@ pub(crate) struct FaultyFleet {
     pub(crate) hides_revocations: AtomicBool,
     /// A defect is met whenever a conversation is no longer listened to, which shards say.
     pub(crate) broken: AtomicBool,
+    /// Nobody is told that they were removed.
+    pub(crate) lose_partings: AtomicBool,
     count: AtomicU64,
 }
 
@@ -239,6 +241,7 @@ impl FaultyFleet {
             deaf: AtomicBool::new(false),
             hides_revocations: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            lose_partings: AtomicBool::new(false),
             count: AtomicU64::new(0),
         }
     }
@@ -254,12 +257,13 @@ impl Fleet for FaultyFleet {
         let loss = self.loss.load(Ordering::Relaxed);
         // Spread by a step that shares no factor with a hundred.
         let dice = self.count.fetch_add(37, Ordering::Relaxed) % 100;
-        let lost = match event {
+        let is_lost = match event {
             FleetEvent::Committed { .. } => dice < loss,
             FleetEvent::Revoked { .. } => self.hides_revocations.load(Ordering::Relaxed),
+            FleetEvent::Parted { .. } => self.lose_partings.load(Ordering::Relaxed),
             _ => false,
         };
-        if !lost {
+        if !is_lost {
             self.local.publish(event);
         }
     }

@@ -18,6 +18,7 @@ use super::MongoStore;
 use super::behind;
 use super::documents::{Id, MemberRecord, MessageRecord, date, int, span_records};
 use super::errors::matched;
+use super::heal;
 use super::transaction::{self, Failure};
 use crate::limits::{
     APPEND_TIMEOUT, MONGO_ALONE_ATTEMPTS_MAX, MONGO_ALONE_MAX, MONGO_TOGETHER_ATTEMPTS_MAX,
@@ -74,7 +75,9 @@ async fn append_alone(store: &MongoStore, one: (usize, &Append)) -> StoreResult<
         }
         transaction::pause(tried).await;
     }
-    // Somebody is writing to it: its head moves, or will have moved soon.
+    // Somebody is writing to it: its head moves, or will have moved soon. Or it never will, for the
+    // place behind it is taken.
+    heal::raise_if_behind(store, one.1.conversation).await;
     Ok((one.0, Appended::Moved))
 }
 
@@ -191,7 +194,7 @@ pub(super) fn changes(append: &Append) -> impl Iterator<Item = Document> {
     })
 }
 
-async fn change_member(
+pub(super) async fn change_member(
     store: &MongoStore,
     session: &mut ClientSession,
     append: &Append,

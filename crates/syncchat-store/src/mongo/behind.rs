@@ -21,6 +21,7 @@ use super::MongoStore;
 use super::append::{changes, insert, written_before};
 use super::documents::{Id, count, date, int, timestamp};
 use super::errors::matched;
+use super::heal;
 use super::transaction::{self, Failure};
 use crate::limits::{
     APPEND_TIMEOUT, MONGO_BEHIND_MAX, MONGO_CROWDED_SPAN, MONGO_TOGETHER_ATTEMPTS_MAX,
@@ -54,6 +55,7 @@ pub(super) async fn append(store: &MongoStore, append: &Append) -> StoreResult<A
         transaction::pause_in_crowd(tried).await;
         tried += 1;
     }
+    heal::raise_if_behind(store, append.conversation).await;
     // Whoever reads its head again finds out what is in the way.
     Ok(Appended::Moved)
 }

@@ -1,5 +1,6 @@
 //! The indexes, each with the question it answers.
 
+use futures_util::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::Error;
@@ -195,6 +196,42 @@ async fn create(store: &MongoStore, index: &Index, unique: bool) -> Result<(), E
         .create_index(model)
         .await
         .map(drop)
+}
+
+/// Those of this release's indexes that no index has the keys of, and how many were looked for.
+pub(super) async fn missing(store: &MongoStore) -> StoreResult<(Vec<Index>, usize)> {
+    let wanted: Vec<Index> = before_takeover()
+        .into_iter()
+        .chain(after_takeover())
+        .collect();
+    let count = wanted.len();
+    let mut missing = Vec::new();
+    for index in wanted {
+        let known = keys(store, index.collection).await?;
+        if !known.contains(&index.keys) {
+            missing.push(index);
+        }
+    }
+    Ok((missing, count))
+}
+
+/// The keys of a collection's indexes; none if there is no such collection.
+async fn keys(store: &MongoStore, collection: &str) -> StoreResult<Vec<Document>> {
+    let indexes = store
+        .database
+        .collection::<Document>(collection)
+        .list_indexes()
+        .await;
+    match indexes {
+        Ok(indexes) => indexes
+            .map_ok(|index| index.keys)
+            .try_collect()
+            .await
+            .map_err(|error| store_error(&error)),
+        // NamespaceNotFound.
+        Err(error) if has_code(&error, &[26]) => Ok(Vec::new()),
+        Err(error) => Err(store_error(&error)),
+    }
 }
 
 /// The names of a collection's indexes; none if there is no such collection.

@@ -13,9 +13,12 @@ mod append;
 mod behind;
 mod connect;
 mod conversations;
+mod deep;
 mod documents;
 mod errors;
 mod files;
+mod heal;
+mod history;
 mod indexes;
 mod members;
 mod messages;
@@ -36,14 +39,14 @@ use async_trait::async_trait;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId, Seq,
-    StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, EpochId, FileClaim, FileId, Lineage, Membership,
+    Message, MessageId, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
-    ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, NodeNote, NodeStore, NotedNode, PresenceChange, RefreshToken,
-    Rotation, Store, StoreError, StoreResult,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, FileChange,
+    FileStore, HistoryStore, LogRange, NewConversation, NodeNote, NodeStore, NotedNode,
+    PresenceChange, RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
 use self::documents::{
@@ -438,11 +441,32 @@ impl NodeStore for MongoStore {
 }
 
 #[async_trait]
+impl HistoryStore for MongoStore {
+    async fn lineage(&self) -> StoreResult<Lineage> {
+        self.call("lineage", history::lineage(self)).await
+    }
+
+    async fn add_epoch(&self, epoch: EpochId) -> StoreResult<Lineage> {
+        self.call("add_epoch", history::add(self, epoch)).await
+    }
+
+    async fn replace_lineage(&self, epoch: EpochId) -> StoreResult<()> {
+        self.call("replace_lineage", history::replace(self, epoch))
+            .await
+    }
+}
+
+#[async_trait]
 impl Store for MongoStore {
     /// Not bounded as other calls are: an index over many messages takes its time. Killed in the
     /// middle, it goes on when it is called again.
     async fn migrate(&self) -> StoreResult<Vec<String>> {
         migrate::migrate(self).await
+    }
+
+    /// Not bounded as other calls are, only each of its steps.
+    async fn check_deep(&self, repair: bool) -> StoreResult<Vec<DeepFinding>> {
+        deep::check(self, repair).await
     }
 
     async fn check(&self) -> StoreResult<String> {

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use syncchat_core::model::{ConversationId, Message, Seq, SeqSpans, UserId};
 use syncchat_core::ports::store::{Append, Appended, ConversationChange};
 
+use super::heal;
 use super::rows::{attachments_to_json, event_to_json, int, spans, spans_to_text};
 
 /// All in one transaction; an append that is refused has written nothing.
@@ -28,7 +29,14 @@ fn append_one(connection: &Connection, append: &Append) -> rusqlite::Result<Appe
         return Ok(Appended::Moved);
     }
     for message in &append.messages {
-        insert_message(connection, message)?;
+        match insert_message(connection, message) {
+            Ok(()) => {}
+            // Only a log that goes on beyond its head has this place already.
+            Err(error) if is_taken(&error) && heal::raise_head(connection, append)? => {
+                return Ok(Appended::Moved);
+            }
+            Err(error) => return Err(error),
+        }
     }
     for change in &append.changes {
         apply_change(connection, append, change)?;
@@ -56,6 +64,10 @@ fn raise_head(connection: &Connection, append: &Append) -> rusqlite::Result<bool
             last.created_at.millis(),
         ])?;
     Ok(changed == 1)
+}
+
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
 fn insert_message(connection: &Connection, message: &Message) -> rusqlite::Result<()> {
@@ -113,7 +125,7 @@ fn has_duplicate(connection: &Connection, append: &Append) -> rusqlite::Result<b
     Ok(false)
 }
 
-fn apply_change(
+pub(super) fn apply_change(
     connection: &Connection,
     append: &Append,
     change: &ConversationChange,
@@ -166,7 +178,7 @@ fn apply_change(
     }
 }
 
-fn load_spans(
+pub(super) fn load_spans(
     connection: &Connection,
     conversation: ConversationId,
     user: UserId,

@@ -7,8 +7,11 @@
 mod append;
 mod connection;
 mod conversations;
+mod deep;
 mod errors;
 mod files;
+mod heal;
+mod history;
 mod members;
 mod messages;
 mod readers;
@@ -24,21 +27,21 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, FileClaim, FileId, Membership, Message, MessageId, Seq,
-    StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, EpochId, FileClaim, FileId, Lineage, Membership,
+    Message, MessageId, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
-    ConversationStore, CreatedConversation, CursorAdvance, Cursors, FileChange, FileStore,
-    LogRange, NewConversation, NodeStore, PresenceChange, RefreshToken, Rotation, Store,
-    StoreError, StoreResult,
+    ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, FileChange,
+    FileStore, HistoryStore, LogRange, NewConversation, NodeStore, PresenceChange, RefreshToken,
+    Rotation, Store, StoreError, StoreResult,
 };
 
 use self::errors::store_error;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::OpenError;
-use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT};
+use crate::limits::{APPEND_TIMEOUT, CALL_TIMEOUT, MIGRATION_STEP_TIMEOUT};
 use crate::observe::{describe, observe};
 
 const KIND: &str = "sqlite";
@@ -72,6 +75,16 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         observe(KIND, call, CALL_TIMEOUT, Box::pin(self.readers.run(work))).await
+    }
+
+    /// A write that may take long, such as making an index.
+    async fn write_slowly<T, F>(&self, call: &'static str, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let work = Box::pin(self.writer.run(work));
+        observe(KIND, call, MIGRATION_STEP_TIMEOUT, work).await
     }
 
     async fn write<T, F>(&self, call: &'static str, work: F) -> StoreResult<T>
@@ -443,6 +456,23 @@ impl FileStore for SqliteStore {
 impl NodeStore for SqliteStore {}
 
 #[async_trait]
+impl HistoryStore for SqliteStore {
+    async fn lineage(&self) -> StoreResult<Lineage> {
+        self.read("lineage", history::lineage).await
+    }
+
+    async fn add_epoch(&self, epoch: EpochId) -> StoreResult<Lineage> {
+        self.write("add_epoch", move |c| history::add(c, epoch))
+            .await
+    }
+
+    async fn replace_lineage(&self, epoch: EpochId) -> StoreResult<()> {
+        self.write("replace_lineage", move |c| history::replace(c, epoch))
+            .await
+    }
+}
+
+#[async_trait]
 impl Store for SqliteStore {
     /// Opening did it already; this tells what it was, once.
     async fn migrate(&self) -> StoreResult<Vec<String>> {
@@ -468,6 +498,10 @@ impl Store for SqliteStore {
 
     async fn failed(&self) -> &'static str {
         self.writer.failed().await
+    }
+
+    async fn check_deep(&self, repair: bool) -> StoreResult<Vec<DeepFinding>> {
+        deep::check(self, repair).await
     }
 
     fn kind(&self) -> &'static str {

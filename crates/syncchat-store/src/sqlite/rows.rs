@@ -41,7 +41,8 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         deleted: row.get(12)?,
         created_at: Timestamp::from_millis(row.get(13)?),
         updated_at: Timestamp::from_millis(row.get(14)?),
-    })
+    }
+    .redacted())
 }
 
 /// A system event as stored.

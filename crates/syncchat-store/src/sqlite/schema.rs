@@ -8,7 +8,7 @@ use super::errors::store_error;
 use crate::OpenError;
 
 /// What this release reads and writes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// "Sync", in the file's header.
 const APPLICATION_ID: i64 = 0x5379_6e63;
 
@@ -17,7 +17,28 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
+
+/// The indexes that the steps make, by name, with the statement that makes each.
+pub(super) fn indexes() -> Vec<(String, String)> {
+    let without_comments = |step: &str| -> String {
+        let lines = step.lines().map(|line| line.split("--").next());
+        lines.flatten().collect::<Vec<_>>().join(" ")
+    };
+    let statements = STEPS.map(without_comments).join(";");
+    let index = |statement: &str| {
+        let words: Vec<&str> = statement.split_whitespace().collect();
+        let name = match words.as_slice() {
+            ["CREATE", "INDEX", name, "ON", ..] | ["CREATE", "UNIQUE", "INDEX", name, "ON", ..] => {
+                name
+            }
+            _ => return None,
+        };
+        Some(((*name).to_owned(), words.join(" ")))
+    };
+    statements.split(';').filter_map(index).collect()
+}
 
 /// Brings a file to [`VERSION`] in one transaction, and says what that took.
 pub(super) fn upgrade(connection: &mut Connection) -> Result<Vec<String>, OpenError> {

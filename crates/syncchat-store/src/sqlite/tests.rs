@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, StatementStatus, params};
 use syncchat_core::model::{
-    ConversationId, ConversationKind, Message, MessageId, MessageKind, Timestamp, UserId,
+    Attachment, ConversationId, ConversationKind, FileId, Message, MessageId, MessageKind,
+    SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::store::{
-    Append, Appended, ConversationStore, LogRange, NewConversation, Store, StoreError,
+    Append, Appended, ConversationChange, ConversationStore, DeepFinding, FileStore, Flaw,
+    LogRange, NewConversation, Store, StoreError,
 };
 use tempfile::TempDir;
 use test_speed::scaled;
@@ -276,4 +278,168 @@ async fn a_writer_that_panics_is_named_and_leaves_no_write_waiting() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     // What was written is there, and can be read meanwhile.
     assert_eq!(store.heads(&[id]).await.unwrap(), [(id, 0)]);
+}
+
+/// Changes the file as no write of this release does.
+async fn damage(store: &SqliteStore, sql: String) {
+    let run = move |c: &Connection| c.execute_batch(&sql);
+    store.writer.run(run).await.unwrap();
+}
+
+fn hex(bytes: [u8; 12]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("x'{digits}'")
+}
+
+/// Says three things: a person comes by the second, and another one goes by the third.
+async fn a_log_of_three(store: &SqliteStore, id: ConversationId, by: UserId) -> [UserId; 2] {
+    let [comes, goes] = [UserId::generate(), UserId::generate()];
+    let events = [
+        SystemEvent::Added { by, user: goes },
+        SystemEvent::Added { by, user: comes },
+        SystemEvent::Removed { by, user: goes },
+    ];
+    for (seq, event) in (1..).zip(events) {
+        let mut append = append(id, by, seq, String::new());
+        append.changes = vec![ConversationChange::of(&event, seq)];
+        let message = std::sync::Arc::make_mut(&mut append.messages[0]);
+        (message.kind, message.event) = (MessageKind::System, Some(event));
+        message.ordinal = 0;
+        assert_eq!(
+            store.append(vec![append]).await.unwrap(),
+            [Appended::Committed]
+        );
+    }
+    [comes, goes]
+}
+
+/// The members of the file as they were before the second message, but for their rows' own keys.
+async fn set_back(store: &SqliteStore, id: ConversationId, [comes, goes]: [UserId; 2]) {
+    let (id, comes, goes) = (hex(id.bytes()), hex(comes.bytes()), hex(goes.bytes()));
+    damage(
+        store,
+        format!(
+            "UPDATE conversations SET last_seq = 1, last_message = NULL WHERE id = {id};
+             DELETE FROM members WHERE conversation = {id} AND user = {comes};
+             UPDATE members SET spans = '1-', open = 1 WHERE conversation = {id} AND user = {goes};"
+        ),
+    )
+    .await;
+}
+
+async fn is_as_the_log_says(store: &SqliteStore, id: ConversationId, [comes, goes]: [UserId; 2]) {
+    let conversation = store.conversations(&[id]).await.unwrap().remove(0);
+    assert!(conversation.has_member(comes) && !conversation.has_member(goes));
+    let gone = store.memberships(goes, &[id]).await.unwrap().remove(0);
+    assert_eq!(gone.spans.parts(), [(1, Some(3))]);
+}
+
+#[tokio::test]
+async fn an_append_to_a_head_behind_its_log_raises_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, id, user) = prepared(&dir).await;
+    let people = a_log_of_three(&store, id, user).await;
+    set_back(&store, id, people).await;
+    // Another conversation shares the write, and is none the worse for it.
+    let other = NewConversation {
+        id: ConversationId::generate(),
+        kind: ConversationKind::Group,
+        title: None,
+        participants: BTreeSet::from([user]),
+        created_at: Timestamp::now(),
+    };
+    let beside = other.id;
+    store.create_conversation(other).await.unwrap();
+    let both = vec![
+        append(id, user, 2, "taken".into()),
+        append(beside, user, 1, "1".into()),
+    ];
+    let answers = store.append(both).await.unwrap();
+    assert_eq!(answers, [Appended::Moved, Appended::Committed]);
+    assert_eq!(store.heads(&[id]).await.unwrap(), [(id, 3)]);
+    is_as_the_log_says(&store, id, people).await;
+    let appended = store
+        .append(vec![append(id, user, 4, "on".into())])
+        .await
+        .unwrap();
+    assert_eq!(appended, [Appended::Committed]);
+}
+
+#[tokio::test]
+async fn a_deep_check_finds_and_mends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, id, user) = prepared(&dir).await;
+    let people = a_log_of_three(&store, id, user).await;
+    let sound = store.check_deep(false).await.unwrap();
+    assert!(sound.iter().all(|finding| finding.found == 0), "{sound:?}");
+
+    let mut shows = append(id, user, 4, "secret".into());
+    let message = std::sync::Arc::make_mut(&mut shows.messages[0]);
+    let file = FileId::generate();
+    message.attachments = vec![Attachment {
+        file,
+        name: "a".into(),
+        size: 1,
+        content_type: "text/plain".into(),
+    }];
+    let shown = message.id;
+    store.append(vec![shows]).await.unwrap();
+    store
+        .append(vec![append(id, user, 5, "taken back".into())])
+        .await
+        .unwrap();
+    damage(
+        &store,
+        "UPDATE messages SET deleted = 1 WHERE seq = 5".into(),
+    )
+    .await;
+    // Nobody is shown it, mended or not.
+    let log = store.log(&[(id, LogRange::After(4))], 10).await.unwrap();
+    assert!(log[0][0].deleted && log[0][0].content.is_empty());
+    set_back(&store, id, people).await;
+    damage(
+        &store,
+        "UPDATE members SET read_seq = 9 WHERE open = 1; DROP INDEX files_due".into(),
+    )
+    .await;
+    let counts = |findings: Vec<DeepFinding>| -> Vec<(Flaw, u64, u64)> {
+        let flawed = findings.into_iter().filter(|finding| finding.found > 0);
+        flawed.map(|f| (f.flaw, f.found, f.repaired)).collect()
+    };
+    let found = counts(store.check_deep(false).await.unwrap());
+    let expected = |repaired: u64| {
+        let flaws = [
+            (Flaw::HeadBehindLog, 1),
+            (Flaw::CursorsMissing, 2),
+            (Flaw::FileUnclaimed, 1),
+            (Flaw::IndexMissing, 1),
+            (Flaw::DeletedWithText, 1),
+        ];
+        flaws.map(|(flaw, found)| (flaw, found, repaired * found))
+    };
+    assert_eq!(found, expected(0));
+    // Raising the head brings back one member, whose cursors are sound, and takes one away.
+    let mended = counts(store.check_deep(true).await.unwrap());
+    assert_eq!(mended.len(), 5, "{mended:?}");
+    assert!(
+        mended.iter().all(|(_, found, repaired)| found == repaired),
+        "{mended:?}"
+    );
+    let after = counts(store.check_deep(false).await.unwrap());
+    assert_eq!(after, []);
+    is_as_the_log_says(&store, id, people).await;
+    assert_eq!(store.heads(&[id]).await.unwrap(), [(id, 5)]);
+    let kept = store.files(&[file]).await.unwrap().remove(0);
+    assert_eq!(
+        kept.claims
+            .iter()
+            .map(|claim| claim.message)
+            .collect::<Vec<_>>(),
+        [shown]
+    );
+
+    // What is gone cannot be brought back.
+    damage(&store, "DELETE FROM messages WHERE seq = 5".into()).await;
+    let beyond = counts(store.check_deep(true).await.unwrap());
+    assert_eq!(beyond, [(Flaw::HeadBeyondLog, 1, 0)]);
 }

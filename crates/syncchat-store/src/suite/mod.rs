@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod conversations;
 pub mod files;
+pub mod history;
 pub mod log;
 pub mod members;
 pub mod pages;
@@ -47,6 +48,11 @@ macro_rules! behaviour_suite {
             files::a_look_holds_only_if_nothing_came_between,
             files::one_of_a_claim_and_a_doom_wins,
             files::the_longest_due_come_first,
+            history::epochs_are_kept_newest_first,
+            history::nodes_that_begin_at_once_all_have_an_epoch,
+            history::the_oldest_epochs_are_forgotten,
+            history::a_membership_says_what_may_be_shown_whenever_the_log_is_read,
+            history::no_race_shows_what_was_said_after_a_removal,
             log::append_is_compare_and_set,
             log::appends_of_one_batch_are_independent,
             log::a_resend_is_a_duplicate,

@@ -10,6 +10,7 @@
 
 mod costs;
 mod crowd;
+mod deep;
 mod faults;
 mod support;
 mod takeover;

@@ -127,10 +127,15 @@ async fn store(config: &Config) -> Result<String, String> {
         let found = Clock::system().compare(&*store).await;
         let found = found.map_err(|error| error.to_string())?;
         let apart = format!("its clock and this one {} ms apart", found.offset.abs());
-        match found.is_wrong() {
-            true => Err(format!("{answer}, {apart}: a node would not be ready")),
-            false => Ok(format!("{answer}, {apart}")),
+        if found.is_wrong() {
+            return Err(format!("{answer}, {apart}: a node would not be ready"));
         }
+        let lineage = store.lineage().await.map_err(|error| error.to_string())?;
+        let epoch = match lineage.is_empty() {
+            true => "no epoch before the first start".to_owned(),
+            false => format!("epoch {}", lineage.current()),
+        };
+        Ok(format!("{answer}, {apart}, {epoch}"))
     };
     answered(timeout(ANSWER_TIMEOUT, asked).await)
 }

@@ -1,7 +1,9 @@
 //! One file for each command.
 
 mod check;
+mod deep;
 mod migrate;
+mod restored;
 mod serve;
 mod token;
 mod trace;
@@ -59,6 +61,10 @@ fn start(task: Task, config: Config) -> Result<ExitCode, Failure> {
     let outcome = match task {
         Task::Serve => runtime.block_on(serve::run(config)),
         Task::Check => runtime.block_on(check::run(config)),
+        Task::CheckDeep { repair } => runtime.block_on(deep::run(config, repair)),
+        Task::Restored => runtime
+            .block_on(restored::run(config))
+            .map(|()| ExitCode::SUCCESS),
         Task::Migrate => runtime
             .block_on(migrate::run(config))
             .map(|()| ExitCode::SUCCESS),

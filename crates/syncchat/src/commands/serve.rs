@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use syncchat_core::limits::{CLOCK_COMPARE_PAUSE, FILE_SWEEP_BATCH};
 use syncchat_core::ports::store::{Store, StoreError};
-use syncchat_core::{Clock, Files, Supervisor};
+use syncchat_core::{Chat, Clock, Error, ErrorCode, Files, Supervisor};
 use syncchat_engine::DisconnectReason;
 use syncchat_files::Address;
 use syncchat_identity::Identity;
@@ -37,6 +37,8 @@ const EXIT_FAILED: u8 = 70;
 enum End {
     /// This signal told it to.
     Told(&'static str),
+    /// The store was restored, so that it holds another history than this node knows.
+    Replaced,
     /// This task has ended, which the node cannot live without.
     Failed(&'static str),
 }
@@ -94,6 +96,13 @@ async fn serve(
             return Ok(ExitCode::SUCCESS);
         }
     }
+    tokio::select! {
+        begun = begin_epoch(&node.chat) => begun?,
+        signal = signals.next() => {
+            tracing::info!(signal, "told to stop before the store was ready");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     let watch = Arc::clone(&health).watch_store(Arc::clone(&node.store));
     supervisor.spawn("watch of the store", watch);
     let (clock, store) = (Arc::clone(&node.clock), Arc::clone(&node.store));
@@ -116,6 +125,7 @@ async fn serve(
 
     let end = tokio::select! {
         signal = signals.next() => End::Told(signal),
+        () = node.chat.epochs().until_replaced() => End::Replaced,
         task = node.failed() => End::Failed(task),
         task = supervisor.failed() => End::Failed(task),
     };
@@ -127,6 +137,11 @@ async fn serve(
             tracing::info!("drained");
             Ok(ExitCode::SUCCESS)
         }
+        End::Replaced => {
+            tracing::error!("the store was restored, and this node knows another history: draining");
+            drain(&node, &health, &public, config.drain).await;
+            Err(Failure::from(HistoryReplaced))
+        }
         End::Failed(task) => {
             tracing::error!(task, "a task has ended, and the node ends with it");
             health.fail(task);
@@ -136,6 +151,24 @@ async fn serve(
                 tracing::error!("the node ends without its last words");
             }
             Ok(ExitCode::from(EXIT_FAILED))
+        }
+    }
+}
+
+/// Why a node ended that nobody told to.
+#[derive(Debug, thiserror::Error)]
+#[error("the store was restored while this node ran: start it again")]
+struct HistoryReplaced;
+
+/// Notes in the store that this node begins; waits for a store that does not answer.
+async fn begin_epoch(chat: &Chat) -> Result<(), Error> {
+    loop {
+        match chat.epochs().begin().await {
+            Err(error) if error.code == ErrorCode::Unavailable => {
+                tracing::warn!(%error, "waiting for the store");
+                sleep(MIGRATE_RETRY).await;
+            }
+            begun => return begun,
         }
     }
 }

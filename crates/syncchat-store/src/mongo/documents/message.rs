@@ -100,7 +100,8 @@ impl TryFrom<MessageRecord> for Message {
             deleted: record.deleted,
             created_at: timestamp(record.created_at),
             updated_at: timestamp(record.updated_at.unwrap_or(record.created_at)),
-        })
+        }
+        .redacted())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::limits::MIGRATION_BATCH;
 
 /// Runs update statements one after the other, and gives the places of those that a unique index
 /// refused.
-pub(super) async fn update(
+pub(in super::super) async fn update(
     store: &MongoStore,
     collection: &str,
     updates: &[Document],

@@ -1,24 +1,28 @@
 //! Bringing a database to this release's schema: indexes, and what an older deployment wrote.
 //!
 //! An older database holds users, conversations and messages with the fields of the outside
-//! contract only. Taking it over adds to documents and never takes anything out of them:
+//! contract only. Taking it over adds to documents, and takes nothing out of them but what was deleted:
 //!
 //! 1. [`users`] get their keys in lower case;
 //! 2. [`conversations`] get members with cursors, and each message its `seq` and ordinal, by
 //!    `(createdAt, _id)`; a conversation is done when it has `lastSeq`, which is set last;
 //! 3. [`leftovers`]: messages without a conversation are numbered all the same, so that `seq` can
-//!    be unique.
+//!    be unique;
+//! 4. [`deleted`]: messages that were only marked as deleted lose their text.
 //!
 //! Each step writes what can be computed again from what is there: killed in the middle, it is
 //! done again and changes only what is missing. Older gateways must not write meanwhile.
 
 mod bulk;
 mod conversations;
+mod deleted;
 mod leftovers;
 mod messages;
 mod report;
 mod users;
 
+pub(super) use self::bulk::update;
+pub(super) use self::deleted::{count as count_deleted, empty as empty_deleted};
 pub(super) use self::report::Report;
 
 use mongodb::Collection;
@@ -42,10 +46,12 @@ pub(super) async fn migrate(store: &MongoStore) -> StoreResult<Vec<String>> {
     store.call("migrate", refuse_newer(store)).await?;
     indexes::make(store, indexes::before_takeover(), &mut report).await?;
     users::take_over(store, &mut report).await?;
-    if version(store).await?.is_none() || has_older_conversations(store).await? {
+    let older = version(store).await?.is_none() || has_older_conversations(store).await?;
+    if older {
         take_over_logs(store, &mut report).await?;
     }
     indexes::make(store, indexes::after_takeover(), &mut report).await?;
+    deleted::take_over(store, older, &mut report).await?;
     if version(store).await? != Some(VERSION) {
         store
             .own
