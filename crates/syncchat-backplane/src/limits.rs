@@ -80,6 +80,11 @@ pub const NOTICES_BATCH_MAX: usize = 100;
 pub const ASKING_MAX: usize = 64;
 /// How long a node that ends waits for its last words to be taken.
 pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a node that ends, and has just told of a loss, answers those who ask for what they missed.
+pub const GOODBYE_LINGER: Duration = Duration::from_millis(300);
+/// Between two doubts because of events that this release cannot read, at least: while a later release
+/// says such, all heads and memberships are compared so often.
+pub const UNKNOWN_DOUBT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a node renews its lease.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -130,4 +135,5 @@ pub const GATEWAYS_MAX: usize = 4_096;
 
 const _: () = assert!(LEASE.as_secs() >= 3 * HEARTBEAT.as_secs());
 const _: () = assert!(BUCKETS_EVICTED_AT_ONCE >= 1);
+const _: () = assert!(GOODBYE_LINGER.as_millis() < GOODBYE_TIMEOUT.as_millis() / 2);
 const _: () = assert!(SILENCE.as_millis() > 2 * BEAT.as_millis());

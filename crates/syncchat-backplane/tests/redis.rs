@@ -504,9 +504,38 @@ async fn a_task_that_panics_is_named() {
     speaker
         .backplane
         .fleet
-        .publish(FleetEvent::Head { conversation, head });
+        .publish(FleetEvent::Head {
+            conversation,
+            head: 1,
+        });
     let failed = tokio::time::timeout(Duration::from_secs(60), broken.fleet.failed()).await;
     assert_eq!(failed, Ok("redis listener"));
     let sound = tokio::time::timeout(Duration::from_millis(50), speaker.backplane.fleet.failed());
     assert!(sound.await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_later_release_says_raises_doubt() {
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url(), "a").await;
+    let conversation = ConversationId::generate();
+    let before = redis.cli(&["pubsub", "channels"]);
+    node.join(conversation).await;
+    let channels = redis.cli(&["pubsub", "channels"]);
+    let channel = channels
+        .lines()
+        .find(|channel| !before.lines().any(|known| known == *channel));
+    let channel = channel.expect("a channel of the conversation");
+    let known = node.heard.doubts();
+    // A version that nobody has yet.
+    redis.cli(&["publish", channel, "\u{7f}later"]);
+    until("a doubt", async || node.heard.doubts() > known).await;
+    // However much of it there is, it costs one doubt a second.
+    let (known, begun) = (node.heard.doubts(), Instant::now());
+    for _ in 0..50 {
+        redis.cli(&["publish", channel, "\u{7f}later"]);
+    }
+    until("another doubt", async || node.heard.doubts() > known).await;
+    let doubts = node.heard.doubts() - known;
+    assert!(doubts as u64 <= 2 + begun.elapsed().as_secs(), "{doubts}");
 }

@@ -84,6 +84,16 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.young.clear();
+            shard.old.clear();
+            shard.weight = 0;
+        }
+    }
+
     fn shard(&self, key: &K) -> &Mutex<Generations<K, V>> {
         &self.shards[self.hasher.hash_one(key) as usize % self.shards.len()]
     }
@@ -144,6 +154,9 @@ mod tests {
         assert_eq!(cache.get(&1), Some(40));
         cache.remove(&1);
         assert_eq!(cache.get(&1), None);
+        cache.put(2, 10);
+        cache.clear();
+        assert_eq!(cache.get(&2), None);
         assert!(cache.shards.iter().all(|shard| shard.lock().weight == 0));
     }
 

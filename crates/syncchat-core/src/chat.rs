@@ -20,6 +20,7 @@ use crate::pipeline::cursors::CursorLanes;
 use crate::pipeline::edit::Edits;
 use crate::pipeline::heads::Heads;
 use crate::pipeline::plan::Action;
+use crate::pipeline::recent::Recent;
 use crate::ports::fleet::{Fleet, FleetEvent, FleetListener};
 use crate::ports::store::{ConversationCursor, CursorAdvance, Store};
 use crate::query::Query;
@@ -137,15 +138,17 @@ impl Chat {
             Arc::clone(&epochs),
         );
         let recent = Arc::clone(committer.recent());
+        let in_doubt = Arc::clone(committer.in_doubt());
         Arc::new(Chat {
             edits: Edits::new(
                 Arc::clone(&store),
                 Arc::clone(&fleet),
                 recent,
+                Arc::clone(&in_doubt),
                 files.clone(),
                 Arc::clone(&clock),
             ),
-            cursors: CursorLanes::new(Arc::clone(&store), fleet, Arc::clone(&heads)),
+            cursors: CursorLanes::new(Arc::clone(&store), fleet, Arc::clone(&heads), in_doubt),
             heads,
             committer,
             query: Query::new(Arc::clone(&store)),
@@ -194,8 +197,14 @@ impl Chat {
     /// Looks at the files first: the pipeline, in which all conversations share writes, does not
     /// wait for a file storage.
     async fn send_with_files(&self, mut command: SendMessage) -> Result<Arc<Message>> {
-        // Who is not in there learns nothing else, and claims nothing.
-        self.authorise(command.sender, command.conversation).await?;
+        // Who is not in there learns nothing else, and claims nothing. A resend of what was committed
+        // while the sender was a member is answered all the same.
+        if let Err(error) = self.authorise(command.sender, command.conversation).await {
+            return match error.code {
+                ErrorCode::NotFound => self.committed_before(&command).await?.ok_or(error),
+                _ => Err(error),
+            };
+        }
         let claimed = match &self.files {
             Some(files) => files.claim(&command).await,
             None => Err(Error::invalid("attachments", "no files are kept here")),
@@ -220,7 +229,11 @@ impl Chat {
         };
         let key = (command.conversation, command.sender, name);
         let found = read(self.store.messages_by_client_id(&[key])).await?;
-        Ok(found.into_iter().next().map(Arc::new))
+        let found = found.into_iter().next().map(Arc::new);
+        if let Some(message) = &found {
+            self.committer.tell_again(message);
+        }
+        Ok(found)
     }
 
     /// Changes a message of the editor's own. Edits of one message are made in the order of the
@@ -453,7 +466,11 @@ impl Chat {
         after: &[(ConversationId, Seq)],
         limit: usize,
     ) -> Result<Vec<Backfill>> {
-        self.query.backfill(after, limit).await
+        let found = self.query.backfill(after, limit).await?;
+        found
+            .iter()
+            .for_each(|page| self.heads.learn(&page.messages));
+        Ok(found)
     }
 
     /// Newest `seq` of each conversation that exists.
@@ -480,11 +497,20 @@ impl Chat {
         self.query.contacts(users, limit).await
     }
 
-    /// A listener that passes on what it hears, and lets the core learn from it how far other nodes
-    /// have written.
+    /// For tests that plant a fault.
+    #[cfg(test)]
+    pub(crate) fn in_doubt(&self) -> &crate::pipeline::in_doubt::InDoubtWrites {
+        self.committer.in_doubt()
+    }
+
+    /// A listener that passes on what it hears, and lets the core learn from it what other nodes
+    /// have written: how far logs reach, who was removed, which messages were changed.
     pub fn listening(&self, listener: Arc<dyn FleetListener>) -> Arc<dyn FleetListener> {
-        let heads = Arc::clone(&self.heads);
-        Arc::new(Listening { heads, listener })
+        Arc::new(Listening {
+            heads: Arc::clone(&self.heads),
+            recent: Arc::clone(self.committer.recent()),
+            listener,
+        })
     }
 
     /// Waits until everything accepted is committed and announced, for a clean end. What comes
@@ -495,24 +521,35 @@ impl Chat {
             self.cursors.drain(),
             self.tasks.drain()
         );
+        self.committer.in_doubt().drain().await;
     }
 }
 
-/// Passes on what it hears, once the heads know it.
+/// Passes on what it hears, once the core's memory knows it.
 struct Listening {
     heads: Arc<Heads>,
+    recent: Arc<Recent>,
     listener: Arc<dyn FleetListener>,
 }
 
 impl FleetListener for Listening {
     fn on_event(&self, event: &FleetEvent) {
-        if let FleetEvent::Committed { messages } = event {
-            self.heads.learn(messages);
+        match event {
+            FleetEvent::Committed { messages } => self.heads.learn(messages),
+            FleetEvent::Parted {
+                conversation,
+                user,
+                seq,
+                ..
+            } => self.heads.parted(*conversation, *user, *seq),
+            FleetEvent::Changed { message, .. } => self.recent.forget(message),
+            _ => {}
         }
         self.listener.on_event(event);
     }
 
     fn on_doubt(&self) {
+        self.recent.forget_all();
         self.listener.on_doubt();
     }
 }

@@ -106,17 +106,24 @@ pub const STORE_RETRY_SPAN: Duration = Duration::from_secs(5);
 /// The longest wait before such a try. The wait grows as above.
 pub const STORE_BACKOFF_MAX: Duration = Duration::from_millis(500);
 
-/// Conversations whose last write has an unknown outcome and whose head is therefore watched. More
-/// are not; the gateways' own comparison of heads finds what landed there.
+/// Writes of unknown outcome that are watched, of each of the four kinds: conversations with an append,
+/// new conversations, messages with an edit or a deletion, cursors. About 8 MiB in all. More are not
+/// watched, and counted; the gateways' own comparisons find in the store what landed there.
 pub const DOUBTS_MAX: usize = 20_000;
-/// Heads of such conversations in one read.
+/// Changes of members or title that are watched in one conversation. More are not, as above.
+pub const CHANGES_IN_DOUBT_MAX: usize = 16;
+/// Such conversations or messages in one read.
 pub const DOUBTS_READ_MAX: usize = 1_000;
-/// For how long such a conversation is watched, once the store answers. Longer than any store takes
+/// For how long such a write is watched, once the store answers. Longer than any store takes
 /// to give up a write.
 pub const DOUBT_SPAN: Duration = Duration::from_secs(30);
-/// The shortest and the longest wait between two looks at such conversations; it doubles.
+/// The shortest and the longest wait between two looks at such writes; it doubles. What landed in a
+/// store that was away is announced within the longest of its return.
 pub const DOUBT_INTERVAL: (Duration, Duration) =
-    (Duration::from_millis(100), Duration::from_secs(5));
+    (Duration::from_millis(100), Duration::from_secs(1));
+/// Messages looked through for the one that added a member who is added again, back from where that
+/// member has read to. Beyond it nothing is announced again.
+pub const ADDITION_LOOK_BACK: usize = 50;
 
 /// Writes of cursors in flight at once, each with conversations of its own.
 pub const CURSOR_LANES: usize = 4;

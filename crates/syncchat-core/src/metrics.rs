@@ -31,11 +31,16 @@ pub const COMMITS_BEHIND: &str = "syncchat_commits_behind_total";
 pub const RESENDS: &str = "syncchat_resends_total";
 /// Heads of conversations found in memory (`hit`) or read from the store (`miss`) before a write.
 pub const HEADS: &str = "syncchat_heads_total";
-/// Conversations with a write of unknown outcome that could not be watched, for there were too many.
+/// Writes of unknown outcome that could not be watched, for there were too many, by kind: `append`,
+/// `change` (of members or title, among the appends of one conversation), `creation`, `message` (an
+/// edit or a deletion) or `cursor`.
 pub const DOUBTS_DROPPED: &str = "syncchat_commit_doubts_dropped_total";
 /// Logs found to end before a message that was handed out: an older backup was restored, or the
 /// primary changes just now.
 pub const LOGS_REWOUND: &str = "syncchat_logs_rewound_total";
+/// Writes of unknown outcome that turned out to have happened, and were announced then, by kind: as
+/// above, an append counted by its changes of members and title.
+pub const IN_DOUBT_FOUND: &str = "syncchat_in_doubt_writes_found_total";
 /// Files announced for upload.
 pub const FILES_ANNOUNCED: &str = "syncchat_files_announced_total";
 /// Files deleted: `unsent` (no message showed it in time) or `taken_back` (its messages were
@@ -59,7 +64,7 @@ pub const CLOCK_OFFSET: &str = "syncchat_clock_offset_seconds";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 15] = [
+    const COUNTERS: [(&str, &str); 16] = [
         (MESSAGES_ACCEPTED, "messages that became durable"),
         (MESSAGES_REJECTED, "messages refused, by code"),
         (
@@ -77,7 +82,11 @@ pub fn describe() {
         ),
         (
             DOUBTS_DROPPED,
-            "conversations with a write of unknown outcome that were not watched",
+            "writes of unknown outcome that were not watched, by kind",
+        ),
+        (
+            IN_DOUBT_FOUND,
+            "writes of unknown outcome that had happened, by kind",
         ),
         (
             LOGS_REWOUND,
@@ -195,8 +204,12 @@ pub(crate) fn heads_found(hits: usize, misses: usize) {
     COMMITS.heads_missed.increment(misses as u64);
 }
 
-pub(crate) fn doubt_dropped() {
-    counter!(DOUBTS_DROPPED).increment(1);
+pub(crate) fn doubt_dropped(kind: &'static str) {
+    counter!(DOUBTS_DROPPED, "kind" => kind).increment(1);
+}
+
+pub(crate) fn in_doubt_found(kind: &'static str, count: usize) {
+    counter!(IN_DOUBT_FOUND, "kind" => kind).increment(count as u64);
 }
 
 pub(crate) fn log_rewound() {

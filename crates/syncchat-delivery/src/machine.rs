@@ -298,6 +298,13 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         Some(self.at(slot)?.seats[index as usize].next)
     }
 
+    /// Whether a span of the reader's that begins at `first` lies before its removal from the room: word
+    /// of it is late. As far as is remembered.
+    pub fn has_left(&self, room: R, reader: &K, first: Seq) -> bool {
+        let known = self.readers.get(reader);
+        known.is_some_and(|known| known.departed_since(room, first))
+    }
+
     /// Whether the machine keeps this room.
     pub fn knows(&self, room: R) -> bool {
         self.slots.contains_key(&room)

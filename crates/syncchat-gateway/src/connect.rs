@@ -280,8 +280,7 @@ impl Gateway {
             mailbox.post(Command::Enter(Reader(socket.clone()), user, share));
         }
         for joined in &heard {
-            self.feed
-                .tell_joined(user, joined, std::slice::from_ref(socket));
+            self.feed.joined(user, joined);
         }
     }
 

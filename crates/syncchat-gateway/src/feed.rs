@@ -137,21 +137,11 @@ impl Feed {
         }
     }
 
-    /// A person was added somewhere: these are sockets of theirs, in the shards already.
-    pub(crate) fn tell_joined(&self, user: UserId, joined: &Joined, sockets: &[Client]) {
-        if sockets.is_empty() {
-            return;
-        }
-        let Joined { conversation, seq } = joined;
-        let shard = self.shard(conversation.id);
-        shard.post(Command::Joined(user, conversation.id, *seq));
-        if shard.found.lock().was_told(user, conversation.id, *seq) {
-            return;
-        }
-        let frame = frames::conversation_created(conversation, *seq);
-        for socket in sockets {
-            tell_joined(socket, joined, &frame);
-        }
+    /// A person was added somewhere. Sockets of theirs are in the shards already: the conversation's
+    /// own tells those that do not know it.
+    pub(crate) fn joined(&self, user: UserId, joined: &Joined) {
+        let shard = self.shard(joined.conversation.id);
+        shard.post(Command::Joined(user, joined.clone()));
     }
 }
 
@@ -185,7 +175,9 @@ impl FleetListener for Feed {
                 let (conversation, seq) = (Arc::clone(conversation), *seq);
                 let joined = Joined { conversation, seq };
                 self.hub.joined(*user, &joined, |sockets| {
-                    self.tell_joined(*user, &joined, sockets);
+                    if !sockets.is_empty() {
+                        self.joined(*user, &joined);
+                    }
                 });
             }
             FleetEvent::Presence {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
@@ -143,7 +144,8 @@ impl Gateway {
         let fleet = Arc::clone(&self.parts.fleet);
         let feed = Arc::clone(&self.feed).compare_while_deaf(fleet);
         self.run("comparison of heads", feed);
-        let additions = Arc::clone(&self.additions).run(Arc::clone(&self.feed));
+        let review = Duration::from_millis(self.config.delivery.review);
+        let additions = Arc::clone(&self.additions).run(Arc::clone(&self.feed), review);
         self.run("look for memberships", additions);
         let revocations = Arc::clone(&self.revocations).run(self.me.clone());
         self.run("comparison of log-ins", revocations);

@@ -81,6 +81,12 @@ pub(crate) const FAMILIES_INTERVAL: Duration = Duration::from_secs(25);
 pub(crate) const FAMILIES_PAUSE: Duration = Duration::from_millis(250);
 /// After one that failed.
 pub(crate) const FAMILIES_RETRY: Duration = Duration::from_secs(1);
+/// How often memberships are compared at rest, as a part of the time in which all heads are compared
+/// once (30 s): a membership whose announcement was lost is known within that time.
+pub(crate) const MEMBERSHIP_REVIEW_SHARE: f64 = 0.75;
+/// How far behind the last look one looks at rest: as long as a store may take to end a write that
+/// nobody waits for any more, its node included.
+pub(crate) const MEMBERSHIP_REVIEW_SPAN: Duration = Duration::from_secs(60);
 
 /// Additions of late that a shard remembers, to tell each person once. Beyond it the oldest are
 /// forgotten.

@@ -13,7 +13,6 @@ use crate::frames::Json;
 use crate::hub::{Joined, Reader};
 use crate::limits::EVENTS_WAITING_MAX;
 use crate::metrics;
-use crate::untold::Untold;
 
 /// What can wake a shard.
 pub(crate) enum Command {
@@ -27,9 +26,9 @@ pub(crate) enum Command {
     Gone(Reader, UserId),
     /// A socket that was full has room again.
     Drained(Reader),
-    /// A person was added to a conversation by this message; 0: it is new.
-    Joined(UserId, ConversationId, Seq),
-    /// The store says that a person was added; perhaps it is known here.
+    /// The fleet says that a person was added; perhaps it is known here.
+    Joined(UserId, Joined),
+    /// The store says so.
     Found(UserId, Joined),
     /// A socket is about to send the message with this id, whose JSON will be this.
     Sending(Reader, MessageId, Json),
@@ -85,9 +84,6 @@ pub(crate) enum Act {
 pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,
     filled: Notify,
-    /// Additions that the shard has found in the store, and told people of: the word of them, should
-    /// it come through after all, is not told again.
-    pub(crate) found: Mutex<Untold>,
 }
 
 #[derive(Default)]
@@ -104,7 +100,6 @@ impl Mailbox {
         Mailbox {
             inbox: Mutex::default(),
             filled: Notify::new(),
-            found: Mutex::default(),
         }
     }
 

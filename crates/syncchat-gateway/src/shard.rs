@@ -107,8 +107,8 @@ impl Shard {
             Command::Enter(reader, user, places) => self.enter(reader, user, places),
             Command::Gone(reader, user) => self.gone(reader, user),
             Command::Drained(reader) => self.drained(reader),
-            Command::Joined(user, room, seq) => self.joined(user, room, seq),
-            Command::Found(user, joined) => self.found(user, &joined),
+            Command::Joined(user, joined) => self.joined(user, &joined, Source::Fleet),
+            Command::Found(user, joined) => self.joined(user, &joined, Source::Store),
             Command::Rights(user, rights) => self.know_rights(user, &rights),
             Command::Sending(reader, message, json) => self.desk.sending(reader, message, json),
             Command::Sent(reader, message) => self.sent(&reader, &message),
@@ -185,38 +185,48 @@ impl Shard {
         }
     }
 
-    fn joined(&mut self, user: UserId, room: ConversationId, seq: Seq) {
-        let readers = self.desk.readers_of(user).to_vec();
-        if seq > 0 && !readers.is_empty() {
-            self.desk.untold.told(user, room, seq);
-            self.desk.rights.added(user, room, seq);
-            self.ask_rights(user);
-        }
-        for reader in readers {
-            self.join(room, reader, seq.saturating_sub(1));
-        }
-    }
-
-    /// The store says that a person was added. Sockets that are in the conversation know it, unless
-    /// its log has put them there without a word; those that are just coming read it themselves.
-    fn found(&mut self, user: UserId, joined: &Joined) {
+    /// A person was added, as the fleet or the store says. Both may say so late, and again: only the
+    /// sockets that do not know it are told, and join. Sockets that are just coming read for themselves
+    /// what the store has.
+    fn joined(&mut self, user: UserId, joined: &Joined, by: Source) {
         let (room, seq) = (joined.conversation.id, joined.seq);
-        let untold = self.desk.untold.take(user, room, seq);
-        let unknowing = |reader: &&Reader| {
-            !self.desk.is_held(reader) && (untold || self.machine.position(room, reader).is_none())
+        let was_told = self.desk.untold.was_told(user, room, seq);
+        let is_untold = self.desk.untold.is_untold(user, room, seq);
+        let is_news = |reader: &&Reader| {
+            if by == Source::Store && self.desk.is_held(reader) {
+                return false;
+            }
+            match self.machine.position(room, reader) {
+                None => !self.machine.has_left(room, reader, seq.max(1)),
+                // In an earlier span, or not come to this one yet.
+                Some(next) if next <= seq => !was_told,
+                Some(_) => is_untold,
+            }
         };
-        let readers = self.desk.readers_of(user).iter().filter(unknowing);
+        let readers = self.desk.readers_of(user).iter().filter(is_news);
         let readers: Vec<Reader> = readers.cloned().collect();
         if readers.is_empty() {
             return;
         }
-        metrics::addition_found();
-        self.mailbox.found.lock().told(user, room, seq);
-        let frame = frames::conversation_created(&joined.conversation, seq);
-        for reader in &readers {
-            tell_joined(&reader.0, joined, &frame);
+        if by == Source::Store {
+            metrics::addition_found();
         }
-        self.joined(user, room, seq);
+        if seq > 0 {
+            self.desk.untold.told(user, room, seq);
+            self.desk.rights.added(user, room, seq);
+            self.ask_rights(user);
+        }
+        let frame = frames::conversation_created(&joined.conversation, seq);
+        for reader in readers {
+            tell_joined(&reader.0, joined, &frame);
+            if self
+                .machine
+                .position(room, &reader)
+                .is_none_or(|next| next <= seq)
+            {
+                self.join(room, reader, seq.saturating_sub(1));
+            }
+        }
     }
 
     fn know_rights(&mut self, user: UserId, rights: &[(ConversationId, SeqSpans)]) {

@@ -28,12 +28,10 @@ impl Untold {
         self.note(user, conversation, seq, false);
     }
 
-    /// Whether the person is still to be told of this addition. They will be.
-    pub(crate) fn take(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> bool {
-        match self.latest.get_mut(&(user, conversation)) {
-            Some((latest, told)) if *latest == seq => !std::mem::replace(told, true),
-            _ => false,
-        }
+    /// Whether the person is still to be told of this addition.
+    pub(crate) fn is_untold(&self, user: UserId, conversation: ConversationId, seq: Seq) -> bool {
+        let known = self.latest.get(&(user, conversation));
+        known.is_some_and(|&(latest, told)| !told && latest == seq)
     }
 
     /// Whether the person was told that message `seq`, or a later one, added them.
@@ -71,20 +69,22 @@ mod tests {
     fn whoever_is_seated_without_a_word_is_told_once() {
         let (user, room) = (UserId::generate(), ConversationId::generate());
         let mut untold = Untold::default();
-        assert!(!untold.take(user, room, 5), "nothing is known of it");
+        assert!(!untold.is_untold(user, room, 5), "nothing is known of it");
         assert!(!untold.was_told(user, room, 0));
         untold.told(user, room, 5);
         assert!(untold.was_told(user, room, 5) && !untold.was_told(user, room, 6));
         untold.seated(user, room, 5);
-        assert!(!untold.take(user, room, 5), "the word came first");
+        assert!(!untold.is_untold(user, room, 5), "the word came first");
         untold.seated(user, room, 9);
-        assert!(untold.take(user, room, 9) && !untold.take(user, room, 9));
+        assert!(untold.is_untold(user, room, 9));
+        untold.told(user, room, 9);
+        assert!(!untold.is_untold(user, room, 9));
         untold.seated(user, room, 12);
         untold.told(user, room, 12);
-        assert!(!untold.take(user, room, 12), "the word came late");
+        assert!(!untold.is_untold(user, room, 12), "the word came late");
         untold.told(user, room, 7);
         untold.seated(user, room, 14);
-        assert!(!untold.take(user, room, 12) && untold.take(user, room, 14));
+        assert!(!untold.is_untold(user, room, 12) && untold.is_untold(user, room, 14));
         for _ in 0..ADDITIONS_KEPT_MAX {
             untold.seated(UserId::generate(), room, 1);
         }

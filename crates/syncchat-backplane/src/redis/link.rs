@@ -196,7 +196,7 @@ async fn keep_connected(client: Client, first: ConnectHandle) {
             }
             Err(_) => return,
         }
-        sleep(RECONNECT_DELAY_MAX).await;
+        sleep(Duration::from_millis(RECONNECT_DELAY_MAX.into())).await;
         driving = client.connect();
     }
 }

@@ -15,7 +15,7 @@ use fred::interfaces::ClientLike;
 use parking_lot::Mutex;
 use syncchat_core::ports::fleet::FleetListener;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::channels::{self, Audience};
 use super::link::Link;
@@ -24,7 +24,8 @@ use super::peers::{Beat, Peers};
 use super::signal::{self, Signal};
 use crate::envelope;
 use crate::limits::{
-    ASKING_MAX, BEAT, DEAF_RECONNECT, GOODBYE_TIMEOUT, NOTICES_BATCH_MAX, SILENCE, SILENCE_CHECK,
+    ASK_AGAIN, ASKING_MAX, BEAT, DEAF_RECONNECT, GOODBYE_LINGER, GOODBYE_TIMEOUT,
+    NOTICES_BATCH_MAX, SILENCE, SILENCE_CHECK, UNKNOWN_DOUBT_INTERVAL,
 };
 use crate::metrics;
 
@@ -42,6 +43,10 @@ pub(crate) struct Pulse {
     now: Notify,
     /// The connections are being made anew.
     reconnecting: [AtomicBool; 2],
+    /// Something was heard that this release does not know, since the last doubt because of it.
+    unknown_heard: AtomicBool,
+    /// Losses that were told with a beat, and when that count was told first.
+    losses_told: Mutex<(u64, Option<Instant>)>,
 }
 
 struct State {
@@ -75,6 +80,8 @@ impl Pulse {
             asking,
             now: Notify::new(),
             reconnecting: Default::default(),
+            unknown_heard: AtomicBool::new(false),
+            losses_told: Mutex::default(),
         });
         let supervisor = &pulse.link.supervisor;
         supervisor.spawn("redis heartbeat", pulse.clone().beat());
@@ -138,6 +145,12 @@ impl Pulse {
         self.doubt();
     }
 
+    /// Something was heard that cannot be read, perhaps of a later release: whatever it told of is
+    /// looked for in the store soon, once for all that comes within [`UNKNOWN_DOUBT_INTERVAL`].
+    pub(crate) fn heard_unknown(&self) {
+        self.unknown_heard.store(true, Ordering::Relaxed);
+    }
+
     /// A signal was heard, on this channel.
     pub(crate) fn hear(&self, audience: &Audience, bytes: &[u8]) {
         let now = Instant::now();
@@ -187,13 +200,24 @@ impl Pulse {
             self.listener.get(),
         ) {
             (Ok(Some(event)), Some(listener)) => listener.on_event(&event),
-            (Err(error), _) => tracing::debug!(%error, "a notice told again is not known here"),
+            (Err(error), _) => {
+                self.heard_unknown();
+                tracing::debug!(%error, "a notice told again is not known here");
+            }
             _ => {}
         }
     }
 
-    /// Says the last word: this node is not to be waited for.
+    /// Says the last word: this node is not to be waited for. A last beat tells of losses that none has
+    /// told of; if some were told of just now, those who ask for what they missed are answered first.
     pub(crate) async fn say_goodbye(&self) {
+        if self.link.is_up() {
+            self.say_beat().await;
+            let told_at = self.losses_told.lock().1;
+            if told_at.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+                sleep(GOODBYE_LINGER).await;
+            }
+        }
         if let Ok(bytes) = signal::encode(self.link.process, &Signal::Bye)
             && self.link.is_up()
         {
@@ -218,20 +242,31 @@ impl Pulse {
             if !self.link.has_joined() || !self.link.commands.is_connected() {
                 continue;
             }
-            let beat = Signal::Beat(Beat {
-                node: self.node.clone(),
-                age: self.began.elapsed(),
-                said: self.notices.said(),
-                losses: self.link.losses(),
-            });
-            let Ok(bytes) = signal::encode(self.link.process, &beat) else {
-                continue;
-            };
-            let (link, bytes) = (&self.link, &bytes);
-            let tags = link.tags().into_iter();
-            let said = tags.map(|tag| link.publish(channels::of_nodes(tag), bytes));
-            // One that is not taken in time is as good as none: the next one is due.
-            let _ = timeout(BEAT, futures_util::future::join_all(said)).await;
+            self.say_beat().await;
+        }
+    }
+
+    async fn say_beat(&self) {
+        let losses = self.link.losses();
+        let beat = Signal::Beat(Beat {
+            node: self.node.clone(),
+            age: self.began.elapsed(),
+            said: self.notices.said(),
+            losses,
+        });
+        let Ok(bytes) = signal::encode(self.link.process, &beat) else {
+            return;
+        };
+        let (link, bytes) = (&self.link, &bytes);
+        let tags = link.tags().into_iter();
+        let said = tags.map(|tag| link.publish(channels::of_nodes(tag), bytes));
+        // One that is not taken in time is as good as none: the next one is due.
+        let said = timeout(BEAT, futures_util::future::join_all(said)).await;
+        if said.is_ok_and(|said| said.iter().all(Result::is_ok)) {
+            let mut told = self.losses_told.lock();
+            if told.0 != losses {
+                *told = (losses, Some(Instant::now()));
+            }
         }
     }
 
@@ -239,9 +274,15 @@ impl Pulse {
     async fn watch(self: Arc<Self>) {
         let mut checks = interval(SILENCE_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut doubted_at: Option<Instant> = None;
         loop {
             checks.tick().await;
             self.judge();
+            let due = doubted_at.is_none_or(|at| at.elapsed() >= UNKNOWN_DOUBT_INTERVAL);
+            if due && self.unknown_heard.swap(false, Ordering::Relaxed) {
+                doubted_at = Some(Instant::now());
+                self.doubt();
+            }
             self.reconnect_if_deaf();
         }
     }

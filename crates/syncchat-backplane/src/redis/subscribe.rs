@@ -289,14 +289,19 @@ async fn hear(
             continue;
         };
         match channels::audience(&message.channel) {
-            Some(Audience::Topic) => hear_event(process, bytes, &listener),
+            Some(Audience::Topic) => hear_event(process, bytes, pulse, &listener),
             Some(audience) => pulse.hear(&audience, bytes),
             None => {}
         }
     }
 }
 
-fn hear_event(process: u64, bytes: &[u8], listener: &OnceLock<Arc<dyn FleetListener>>) {
+fn hear_event(
+    process: u64,
+    bytes: &[u8],
+    pulse: &Pulse,
+    listener: &OnceLock<Arc<dyn FleetListener>>,
+) {
     match envelope::decode(process, bytes) {
         Ok(Some(event)) => {
             ::metrics::counter!(metrics::MESSAGES, "direction" => "in").increment(1);
@@ -307,6 +312,7 @@ fn hear_event(process: u64, bytes: &[u8], listener: &OnceLock<Arc<dyn FleetListe
         Ok(None) => {}
         Err(error) => {
             ::metrics::counter!(metrics::HEARD_LOST, "cause" => "undecodable").increment(1);
+            pulse.heard_unknown();
             tracing::warn!(%error, "something else was said on a channel of ours");
         }
     }

@@ -21,8 +21,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::doubts::Doubts;
 use super::heads::Heads;
+use super::in_doubt::{InDoubt, InDoubtWrites};
 use super::plan::{Action, Wanted};
 use super::prepare::Planned;
 use super::queue::{Lane, Queue};
@@ -58,7 +58,7 @@ pub(crate) struct Committer {
     pub(super) heads: Arc<Heads>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) recent: Arc<Recent>,
-    pub(super) doubts: Arc<Doubts>,
+    pub(super) in_doubt: Arc<InDoubtWrites>,
     pub(super) rivals: Rivals,
     pub(super) clock: Arc<Clock>,
     queue: Mutex<Queue<Request>>,
@@ -98,14 +98,17 @@ impl Committer {
         clock: Arc<Clock>,
         epochs: Arc<Epochs>,
     ) -> Arc<Committer> {
+        let recent = Arc::new(Recent::new());
+        let in_doubt =
+            InDoubtWrites::new(Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&recent));
         Arc::new(Committer {
             clock,
-            doubts: Doubts::new(Arc::clone(&store), Arc::clone(&fleet)),
+            in_doubt,
             store,
             fleet,
             heads,
             epochs,
-            recent: Arc::new(Recent::new()),
+            recent,
             rivals: Rivals::new(),
             queue: Mutex::new(Queue::new(
                 COMMITS_IN_FLIGHT_MAX,
@@ -118,6 +121,11 @@ impl Committer {
     /// What was committed lately.
     pub(crate) fn recent(&self) -> &Arc<Recent> {
         &self.recent
+    }
+
+    /// The writes of this node whose outcome is unknown.
+    pub(crate) fn in_doubt(&self) -> &Arc<InDoubtWrites> {
+        &self.in_doubt
     }
 
     /// Decides and writes an action; returns when it is durable. It has its place in the order of
@@ -296,6 +304,11 @@ impl Request {
         let _ = self.reply.send(answer);
     }
 
+    /// Its id, if it changes the conversation.
+    pub(super) fn change(&self) -> Option<MessageId> {
+        matches!(self.wanted.action, Action::Change { .. }).then_some(self.wanted.id)
+    }
+
     /// The sender's own name for it, if it has one.
     pub(super) fn resend_key(&self, conversation: ConversationId) -> Option<ResendKey> {
         let Action::Send(command) = &self.wanted.action else {
@@ -349,7 +362,11 @@ impl Drop for Turn {
             // Something may be durable and not announced.
             undone.clear();
             self.committer.heads.forget(self.conversation);
-            self.committer.doubts.watch(self.conversation, 0);
+            self.committer.in_doubt.watch(InDoubt::Append {
+                conversation: self.conversation,
+                known: 0,
+                changes: Vec::new(),
+            });
         }
         let lane = self.committer.rivals.lane(self.conversation);
         let enlisted = {

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::announce;
 use super::heads::{Heads, not_in_it};
+use super::in_doubt::{InDoubt, InDoubtWrites};
 use crate::command::CursorKind;
 use crate::deadline::{read, write};
 use crate::error::{Error, Result};
 use crate::limits::{COMMIT_TIMEOUT, CURSOR_BATCH_MAX, CURSOR_LANES, CURSOR_QUEUE_MAX};
 use crate::model::{ConversationId, Seq, UserId};
-use crate::ports::fleet::{Fleet, FleetEvent};
+use crate::ports::fleet::Fleet;
 use crate::ports::store::{CursorAdvance, Cursors, Store};
 
 /// Raises cursors. A conversation belongs to one lane, and a lane has one write in flight.
@@ -21,6 +23,7 @@ pub(crate) struct CursorLanes {
     store: Arc<dyn Store>,
     fleet: Arc<dyn Fleet>,
     heads: Arc<Heads>,
+    in_doubt: Arc<InDoubtWrites>,
     lanes: Vec<Lane>,
 }
 
@@ -50,6 +53,7 @@ impl CursorLanes {
         store: Arc<dyn Store>,
         fleet: Arc<dyn Fleet>,
         heads: Arc<Heads>,
+        in_doubt: Arc<InDoubtWrites>,
     ) -> Arc<CursorLanes> {
         let lane = |_| Lane {
             waiting: Mutex::default(),
@@ -59,6 +63,7 @@ impl CursorLanes {
             store,
             fleet,
             heads,
+            in_doubt,
             lanes: (0..CURSOR_LANES).map(lane).collect(),
         })
     }
@@ -140,7 +145,11 @@ impl CursorLanes {
         if advances.is_empty() {
             return Ok(HashMap::new());
         }
-        let after = write(self.store.advance_cursors(&advances)).await?;
+        let written = write(self.store.advance_cursors(&advances)).await;
+        let after = written.inspect_err(|_| {
+            let in_doubt = advances.iter().copied().map(InDoubt::Cursor);
+            in_doubt.for_each(|advance| self.in_doubt.watch(advance));
+        })?;
         let mut raised = HashMap::with_capacity(advances.len());
         for (advance, after) in advances.iter().zip(after) {
             let Some((cursors, rose)) = after else {
@@ -148,7 +157,7 @@ impl CursorLanes {
             };
             raised.insert(key(advance), cursors);
             if rose {
-                self.announce(advance, cursors);
+                announce::cursor(&*self.fleet, advance, cursors);
             }
         }
         Ok(raised)
@@ -177,18 +186,6 @@ impl CursorLanes {
             ends.extend(read(self.store.heads(&beyond)).await?);
         }
         Ok(ends)
-    }
-
-    fn announce(&self, advance: &CursorAdvance, cursors: Cursors) {
-        self.fleet.publish(FleetEvent::Cursor {
-            conversation: advance.conversation,
-            user: advance.user,
-            kind: advance.kind,
-            seq: match advance.kind {
-                CursorKind::Delivered => cursors.delivered_seq,
-                CursorKind::Read => cursors.read_seq,
-            },
-        });
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::announce;
+use super::in_doubt::{Fingerprint, InDoubt, InDoubtWrites, UnderWay};
 use super::recent::Recent;
 use crate::clock::Clock;
 use crate::command::EditMessage;
@@ -12,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::files::Files;
 use crate::limits::{COMMIT_TIMEOUT, EDIT_LANES};
 use crate::model::{Membership, Message, MessageId, MessageKind, UserId};
-use crate::ports::fleet::{Change, Fleet, FleetEvent};
+use crate::ports::fleet::Fleet;
 use crate::ports::store::Store;
 
 /// Changes messages, each of them one at a time.
@@ -20,6 +22,7 @@ pub(crate) struct Edits {
     store: Arc<dyn Store>,
     fleet: Arc<dyn Fleet>,
     recent: Arc<Recent>,
+    in_doubt: Arc<InDoubtWrites>,
     files: Option<Arc<Files>>,
     clock: Arc<Clock>,
     lanes: Vec<Arc<Mutex<()>>>,
@@ -30,6 +33,7 @@ impl Edits {
         store: Arc<dyn Store>,
         fleet: Arc<dyn Fleet>,
         recent: Arc<Recent>,
+        in_doubt: Arc<InDoubtWrites>,
         files: Option<Arc<Files>>,
         clock: Arc<Clock>,
     ) -> Arc<Edits> {
@@ -37,6 +41,7 @@ impl Edits {
             store,
             fleet,
             recent,
+            in_doubt,
             files,
             clock,
             lanes: (0..EDIT_LANES).map(|_| Arc::default()).collect(),
@@ -60,23 +65,37 @@ impl Edits {
             return Err(gone());
         }
         let at = self.clock.now()?;
-        let edited = self.store.edit_message(message.id, command.content, at);
-        let message = write(edited).await?.ok_or_else(gone)?;
-        Ok(self.announce(message, Change::Edited))
+        let under_way = self.begin(&message);
+        let edited = write(self.store.edit_message(message.id, command.content, at)).await?;
+        let edited = edited.map(|message| self.announce(message));
+        under_way.settle();
+        edited.ok_or_else(gone)
     }
 
+    /// A message that is deleted already is announced again: the node that deleted it may not have
+    /// come to it.
     pub(crate) async fn delete(&self, user: UserId, message: MessageId) -> Result<Arc<Message>> {
         let message = self.own_message(user, message).await?;
         if message.deleted {
-            return Ok(Arc::new(message));
+            return Ok(self.announce(message));
         }
         let at = self.clock.now()?;
         if let Some(files) = &self.files {
             files.release(&message).await?;
         }
-        let deleted = self.store.delete_message(message.id, at);
-        let message = write(deleted).await?.ok_or_else(no_such_message)?;
-        Ok(self.announce(message, Change::Deleted))
+        let under_way = self.begin(&message);
+        let deleted = write(self.store.delete_message(message.id, at)).await?;
+        let deleted = deleted.map(|message| self.announce(message));
+        under_way.settle();
+        deleted.ok_or_else(no_such_message)
+    }
+
+    /// A change of this message, as it was read, begins.
+    fn begin(&self, message: &Message) -> UnderWay {
+        self.in_doubt.begin(InDoubt::Message {
+            message: message.id,
+            fingerprint: Fingerprint::of(message),
+        })
     }
 
     /// The message, if the user may see it and said it.
@@ -99,13 +118,10 @@ impl Edits {
         Ok(message)
     }
 
-    fn announce(&self, message: Message, change: Change) -> Arc<Message> {
+    fn announce(&self, message: Message) -> Arc<Message> {
         let message = Arc::new(message);
         self.recent.forget(&message);
-        self.fleet.publish(FleetEvent::Changed {
-            message: Arc::clone(&message),
-            change,
-        });
+        announce::changed(&*self.fleet, &message);
         message
     }
 }

@@ -133,22 +133,24 @@ impl Heads {
             .put_unless(id, head, |known| known.last_seq > last_seq);
     }
 
-    /// Another node has committed these messages, consecutive in `seq`. If they follow what is
-    /// remembered here, so does the head; what comes late or leaves a gap proves nothing.
+    /// These messages are in a log, consecutive in `seq`, by whichever node. If they follow what is
+    /// remembered here, so does the head; what comes late or leaves a gap proves nothing of it. A
+    /// change of members or title beyond the head makes it worthless, gap or no gap.
     pub(crate) fn learn(&self, messages: &[Arc<Message>]) {
         let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
             return;
         };
         let id = first.conversation;
-        let Some(mut head) = self
-            .cached(id)
-            .filter(|head| head.last_seq + 1 == first.seq)
-        else {
+        let Some(mut head) = self.cached(id) else {
             return;
         };
-        if messages.iter().any(|m| m.kind == MessageKind::System) {
+        let is_news = |m: &&Arc<Message>| m.kind == MessageKind::System && m.seq > head.last_seq;
+        if messages.iter().any(|message| is_news(&message)) {
             // Who is in it is read again.
             self.forget(id);
+            return;
+        }
+        if head.last_seq + 1 != first.seq {
             return;
         }
         head.set_end(LogEnd {
@@ -157,6 +159,14 @@ impl Heads {
             updated_at: last.created_at,
         });
         self.keep(id, head);
+    }
+
+    /// Message `seq` removed this person. A head from before it is worthless.
+    pub(crate) fn parted(&self, id: ConversationId, user: UserId, seq: Seq) {
+        let is_stale = |head: &Head| head.last_seq < seq && head.has_member(user);
+        if self.cached(id).is_some_and(|head| is_stale(&head)) {
+            self.forget(id);
+        }
     }
 
     pub(crate) fn forget(&self, id: ConversationId) {

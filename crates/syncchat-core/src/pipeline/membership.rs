@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::announce;
 use super::commit::{Committer, Outcome};
 use super::heads::Head;
+use super::in_doubt::InDoubt;
 use super::plan::{Action, Change};
 use crate::command::CreateConversation;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Conversation, ConversationId, ConversationKind, UserId};
+use crate::limits::ADDITION_LOOK_BACK;
+use crate::model::{Conversation, ConversationId, ConversationKind, SystemEvent, UserId};
 use crate::ports::fleet::FleetEvent;
-use crate::ports::store::{CreatedConversation, NewConversation};
+use crate::ports::store::{CreatedConversation, LogRange, NewConversation};
 use crate::text;
 
 impl Committer {
@@ -28,22 +31,27 @@ impl Committer {
             participants: command.participants,
             created_at,
         };
-        match write(self.store.create_conversation(new)).await? {
-            CreatedConversation::Existing(conversation) => Ok((conversation, false)),
-            CreatedConversation::New(conversation) => {
-                self.heads.keep(conversation.id, Head::of(&conversation));
-                let shared = Arc::new(conversation);
-                for user in &shared.participants {
-                    self.fleet.publish(FleetEvent::Joined {
-                        user: *user,
-                        conversation: Arc::clone(&shared),
-                        seq: 0,
-                        by: command.creator,
-                    });
-                }
-                Ok(((*shared).clone(), true))
-            }
+        let under_way = self.in_doubt.begin(InDoubt::Creation {
+            conversation: new.id,
+            by: command.creator,
+        });
+        let (conversation, is_new) = match write(self.store.create_conversation(new)).await? {
+            CreatedConversation::New(conversation) => (conversation, true),
+            CreatedConversation::Existing(conversation) => (conversation, false),
+        };
+        if is_new {
+            self.heads.keep(conversation.id, Head::of(&conversation));
         }
+        let conversation = Arc::new(conversation);
+        // Whoever made it may not have come to announce it. Everybody in it has been there from the
+        // beginning, unless it is a group that has changed since.
+        let unchanged =
+            conversation.kind == ConversationKind::Private || conversation.last_seq == 0;
+        if is_new || unchanged {
+            announce::created(&*self.fleet, &conversation, command.creator);
+        }
+        under_way.settle();
+        Ok((Arc::unwrap_or_clone(conversation), is_new))
     }
 
     /// Gives a group a new title; the same as before changes nothing.
@@ -55,7 +63,10 @@ impl Committer {
     ) -> Result<()> {
         self.may_change(by, conversation).await?;
         let change = Change::Rename(text::title(title)?);
-        self.change(by, conversation, change).await
+        match self.change(by, conversation, change).await? {
+            Outcome::Written(_) => Ok(()),
+            Outcome::Unchanged => self.announce_title_again(conversation).await,
+        }
     }
 
     /// Adds somebody who exists to a group.
@@ -67,7 +78,10 @@ impl Committer {
     ) -> Result<()> {
         self.may_change(by, conversation).await?;
         self.must_exist("userId", &[user]).await?;
-        self.change(by, conversation, Change::Add(user)).await
+        match self.change(by, conversation, Change::Add(user)).await? {
+            Outcome::Written(_) => Ok(()),
+            Outcome::Unchanged => self.announce_addition_again(conversation, user).await,
+        }
     }
 
     /// Removes somebody from a group; oneself: leaves it.
@@ -77,7 +91,8 @@ impl Committer {
         conversation: ConversationId,
         user: UserId,
     ) -> Result<()> {
-        self.change(by, conversation, Change::Remove(user)).await
+        let removed = self.change(by, conversation, Change::Remove(user)).await;
+        removed.map(drop)
     }
 
     async fn change(
@@ -85,13 +100,47 @@ impl Committer {
         by: UserId,
         conversation: ConversationId,
         change: Change,
-    ) -> Result<()> {
-        match self
-            .commit(conversation, Action::Change { by, change })
-            .await?
-        {
-            Outcome::Written(_) | Outcome::Unchanged => Ok(()),
+    ) -> Result<Outcome> {
+        self.commit(conversation, Action::Change { by, change })
+            .await
+    }
+
+    /// The title is as it was asked for: the node that gave it may not have come to announce it.
+    async fn announce_title_again(&self, id: ConversationId) -> Result<()> {
+        if let Some(head) = self.heads.load(&[id]).await?.get(&id) {
+            let conversation = Arc::new(head.conversation(id));
+            self.fleet.publish(FleetEvent::Updated { conversation });
         }
+        Ok(())
+    }
+
+    /// The person is a member already: the node that added them may not have come to announce it.
+    /// The message that did so is looked for where it lies if the person has read nothing since, and
+    /// a little before. Whoever has read more has been told, or was found by their gateway.
+    async fn announce_addition_again(&self, id: ConversationId, user: UserId) -> Result<()> {
+        let place = read(self.store.memberships(user, &[id])).await?.pop();
+        let Some(place) = place.filter(|place| place.spans.is_open()) else {
+            return Ok(());
+        };
+        let range = (id, LogRange::Before(place.read_seq.saturating_add(1)));
+        let log = read(self.store.log(&[range], ADDITION_LOOK_BACK)).await?;
+        let said = log
+            .into_iter()
+            .flatten()
+            .rev()
+            .find_map(|message| match message.event {
+                Some(SystemEvent::Added { by, user: added }) if added == user => {
+                    Some((message.seq, by))
+                }
+                _ => None,
+            });
+        if let Some((seq, by)) = said
+            && let Some(head) = self.heads.load(&[id]).await?.get(&id)
+        {
+            let conversation = Arc::new(head.conversation(id));
+            announce::joined(&*self.fleet, user, conversation, seq, by);
+        }
+        Ok(())
     }
 
     /// Who may not change this anyway learns that first, before anything about what they named.

@@ -11,7 +11,7 @@
 //!
 //! On failure: a broken rule → the refusal, once it is proven; another node changed the
 //! conversation → the head is read again and all is decided again; a resend → the first result; the store does not say →
-//! `unavailable`, and `doubts` watches for what landed after all.
+//! `unavailable`, and `in_doubt` watches for what landed after all.
 //!
 //! Changes of membership go the same way as messages, so they are in one order with them.
 //! `edit` and `cursors` change what has its place already and need no number.
@@ -20,13 +20,13 @@ pub(crate) mod commit;
 pub(crate) mod cursors;
 pub(crate) mod edit;
 pub(crate) mod heads;
+pub(crate) mod in_doubt;
 pub(crate) mod membership;
 pub(crate) mod plan;
+pub(crate) mod recent;
 
 mod announce;
-mod doubts;
 mod prepare;
 mod queue;
-mod recent;
 mod rivals;
 mod settle;

@@ -47,6 +47,12 @@ impl Recent {
         }
     }
 
+    /// Changes of messages may have been missed: every resend's answer comes from the store, until
+    /// messages are committed anew.
+    pub(crate) fn forget_all(&self) {
+        self.by_client_id.clear();
+    }
+
     /// What this sender called so before.
     pub(crate) fn resent(
         &self,

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use super::announce;
 use super::commit::{Committer, Outcome, Request, Turn};
+use super::heads::Head;
+use super::in_doubt::InDoubt;
 use super::plan::{Action, Verdict};
 use super::prepare::Planned;
 use super::recent::{ResendKey, resend_key};
@@ -32,24 +34,53 @@ pub(super) enum Fate {
 /// A request about to be refused, and why.
 type Refusal = (ConversationId, Request, Error);
 
+/// Requests of one conversation that an earlier attempt of unknown outcome had committed after all.
+struct Found {
+    /// Kept until they are announced: whatever is written next is announced after them.
+    turn: Turn,
+    /// As it was read before the messages were found; it may be older than they are.
+    head: Option<Head>,
+    requests: Vec<(Request, Arc<Message>)>,
+}
+
+impl Found {
+    /// The messages, in the order of the log.
+    fn messages(&self) -> Vec<Arc<Message>> {
+        let requests = self.requests.iter();
+        let mut messages: Vec<_> = requests.map(|(_, message)| Arc::clone(message)).collect();
+        messages.sort_unstable_by_key(|message| message.seq);
+        messages
+    }
+
+    /// The head, if it has seen all of the messages.
+    fn current_head(&self) -> Option<&Head> {
+        let last = self.requests.iter().map(|(_, message)| message.seq).max();
+        self.head
+            .as_ref()
+            .filter(|head| Some(head.last_seq) >= last)
+    }
+}
+
 impl Committer {
     /// Announces what was committed, answers who is done with, and lets the others try again.
     pub(super) async fn settle(&self, planned: Vec<Planned>, fates: Vec<Fate>) {
         let mut refusals = Vec::new();
+        let mut found = Vec::new();
         let mut moved = Vec::new();
         let mut duplicates = Vec::new();
         for (planned, fate) in planned.into_iter().zip(fates) {
             match fate {
                 Fate::Committed => {
                     self.announce(&planned);
-                    refusals.extend(self.answer(planned));
+                    self.answer(planned, &mut refusals, &mut found);
                 }
-                Fate::Proven => refusals.extend(self.answer(planned)),
+                Fate::Proven => self.answer(planned, &mut refusals, &mut found),
                 Fate::Moved => moved.push(planned),
                 Fate::Duplicate => duplicates.push(planned.turn),
                 Fate::Unknown(error) => self.doubt(planned, &error),
             }
         }
+        self.answer_found(found).await;
         self.catch_up(moved).await;
         self.answer_resends(refusals, duplicates).await;
     }
@@ -79,14 +110,17 @@ impl Committer {
         metrics::published(durable.elapsed());
     }
 
-    /// Answers what a true plan says; what it refuses is left to be looked into.
-    fn answer(&self, planned: Planned) -> Vec<Refusal> {
+    /// Answers what a true plan says; what it refuses is left to be looked into, and what was found to
+    /// be committed before, to be announced.
+    fn answer(&self, planned: Planned, refusals: &mut Vec<Refusal>, all_found: &mut Vec<Found>) {
         let Planned { mut turn, plan, .. } = planned;
         let conversation = turn.conversation;
-        let mut refusals = Vec::new();
+        let mut found = Vec::new();
+        let mut in_doubt = false;
         for (request, verdict) in turn.requests.drain(..).zip(plan.verdicts) {
             match verdict {
                 Verdict::Write(place) => {
+                    in_doubt |= request.doubtful;
                     request.answer(Ok(Outcome::Written(Arc::clone(&plan.messages[place]))));
                 }
                 Verdict::Repeat(place) => answer_again(request, &plan.messages[place]),
@@ -95,14 +129,23 @@ impl Committer {
                         metrics::messages_accepted(1);
                         metrics::persisted(std::iter::once(request.age()));
                     }
-                    self.answer_first(request, message);
+                    found.push((request, message));
                 }
                 Verdict::Done(message) => answer_again(request, &message),
                 Verdict::Unchanged => request.answer(Ok(Outcome::Unchanged)),
                 Verdict::Refused(error) => refusals.push((conversation, request, error)),
             }
         }
-        refusals
+        if in_doubt {
+            self.in_doubt.announced(conversation, &plan.messages);
+        }
+        if !found.is_empty() {
+            all_found.push(Found {
+                turn,
+                head: plan.head,
+                requests: found,
+            });
+        }
     }
 
     /// Others have written meanwhile: the fleet is told how far, for their hint may be lost, and
@@ -127,7 +170,11 @@ impl Committer {
                     }
                     self.tell_head(turn.conversation, known, head);
                 }
-                Err(_) => self.doubts.watch(turn.conversation, known),
+                Err(_) => self.in_doubt.watch(InDoubt::Append {
+                    conversation: turn.conversation,
+                    known,
+                    changes: Vec::new(),
+                }),
             }
             turn.retry();
         }
@@ -145,7 +192,13 @@ impl Committer {
         let Planned { mut turn, base, .. } = planned;
         self.heads.forget(turn.conversation);
         let known = base.map_or(0, |head| head.last_seq);
-        self.doubts.watch(turn.conversation, known);
+        let requests = turn.requests.iter();
+        let changes = requests.filter_map(|request| request.change());
+        self.in_doubt.watch(InDoubt::Append {
+            conversation: turn.conversation,
+            known,
+            changes: changes.collect(),
+        });
         turn.requests
             .iter_mut()
             .for_each(|request| request.doubtful = true);
@@ -195,8 +248,40 @@ impl Committer {
     /// it, so the fleet is told that the log reaches so far.
     fn answer_first(&self, request: Request, message: Arc<Message>) {
         self.recent.remember(&message);
-        self.tell_head(message.conversation, 0, message.seq);
+        self.tell_again(&message);
         answer_again(request, &message);
+    }
+
+    /// Tells how far the log reaches at least, for a message that was committed before.
+    pub(crate) fn tell_again(&self, message: &Message) {
+        self.tell_head(message.conversation, 0, message.seq);
+    }
+
+    /// Announces what an earlier attempt of unknown outcome had committed after all, for that attempt
+    /// announced nothing, and answers.
+    async fn answer_found(&self, all: Vec<Found>) {
+        let stale = all.iter().filter(|found| found.current_head().is_none());
+        let stale: Vec<ConversationId> = stale.map(|found| found.turn.conversation).collect();
+        let mut loaded = self.heads.load(&stale).await.unwrap_or_default();
+        for mut found in all {
+            let id = found.turn.conversation;
+            if found.current_head().is_none() {
+                found.head = loaded.remove(&id);
+            }
+            let messages = found.messages();
+            messages.iter().for_each(|m| self.recent.remember(m));
+            if let Some(head) = found.current_head() {
+                let conversation = Arc::new(head.conversation(id));
+                announce::found(&*self.fleet, &conversation, &messages);
+                self.in_doubt.announced(id, &messages);
+            } else if let Some(last) = messages.last() {
+                // The store does not answer now: changes among them are announced by who watches.
+                self.tell_again(last);
+            }
+            for (request, message) in found.requests {
+                answer_again(request, &message);
+            }
+        }
     }
 
     async fn first_results(

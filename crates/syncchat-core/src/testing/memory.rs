@@ -90,6 +90,19 @@ impl MemoryStore {
             .map_or_else(Vec::new, |log| log.range(LogRange::After(0), usize::MAX))
     }
 
+    /// All conversations, without a fault.
+    pub fn all_conversations(&self) -> Vec<Conversation> {
+        let state = self.state.lock();
+        let logs = state.logs.values();
+        logs.map(|log| log.conversation.clone()).collect()
+    }
+
+    /// The cursors of all who are in it now, without a fault.
+    pub fn cursors_of(&self, id: ConversationId) -> Vec<Cursors> {
+        let state = self.state.lock();
+        state.logs.get(&id).map_or_else(Vec::new, Log::cursors)
+    }
+
     /// Appends as another node would, without a fault; the messages' places are filled in.
     pub fn append_behind(
         &self,

@@ -357,3 +357,20 @@ async fn a_clock_that_is_wrong_sweeps_nothing() {
     assert_eq!(shelf.files.sweep().await, Ok(1));
     assert!(!shelf.may_get(ann, file).await);
 }
+
+#[tokio::test]
+async fn a_resend_is_answered_though_its_sender_was_removed_since() {
+    let shelf = Shelf::new(2);
+    let [ann, ben] = shelf.world.people[..] else {
+        panic!()
+    };
+    let id = shelf.world.group(&[ann, ben]).await;
+    let file = shelf.upload(ben).await;
+    let first = shelf.show(ben, id, "file", &[file]).await.unwrap();
+    let chat = &shelf.world.chat;
+    chat.remove_participant(ann, id, ben).await.unwrap();
+    assert_eq!(shelf.show(ben, id, "file", &[file]).await, Ok(first));
+    let other = shelf.upload(ben).await;
+    let refused = shelf.show(ben, id, "file", &[other]).await;
+    assert_eq!(code(refused), ErrorCode::NotFound);
+}

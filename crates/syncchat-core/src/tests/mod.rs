@@ -3,6 +3,7 @@
 mod changing;
 mod clocks;
 mod files;
+mod in_doubt;
 mod reading;
 mod sending;
 mod simulation;

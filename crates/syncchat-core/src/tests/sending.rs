@@ -495,8 +495,11 @@ async fn what_was_done_although_the_answer_was_lost_is_not_done_twice() {
         .await
         .expect("added");
     assert_eq!(view.conversation.last_seq, 3);
-    // Nobody saw them committed, so the fleet was told how far the log reaches.
-    assert_eq!(short(&world.fleet.take()), ["head 1", "head 2", "head 3"]);
+    // Nobody saw them committed, so the fleet was told how far the log reaches, and who came and went.
+    assert_eq!(
+        short(&world.fleet.take()),
+        ["head 1", "head 2", "parted 2", "joined 3", "head 3"]
+    );
     assert_eq!(world.store.broken(), [""; 0]);
 }
 

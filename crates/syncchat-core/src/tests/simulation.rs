@@ -2,12 +2,13 @@
 //! a seed. Afterwards the log is held against what everybody was told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
-use crate::command::CursorKind;
+use crate::command::{CursorKind, EditMessage};
 use crate::error::ErrorCode;
-use crate::model::SystemEvent;
+use crate::model::{MessageId, SystemEvent};
 use crate::testing::{Faults, Rng};
 
 /// What a sender was told in the end of a message, by its `clientMsgId`.
@@ -31,6 +32,16 @@ struct Run {
     nodes: Vec<World>,
     people: Vec<UserId>,
     conversations: Vec<ConversationId>,
+    /// Where everybody stays, and messages are edited and deleted.
+    notebook: ConversationId,
+}
+
+/// What is wrong on purpose.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// Writes of unknown outcome are not watched.
+    Unwatched,
 }
 
 #[test]
@@ -48,8 +59,9 @@ fn the_promise_holds_whatever_the_store_does() {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        let (run, findings) = runtime.block_on(simulate(seed));
+        let (run, findings) = runtime.block_on(simulate(seed, Planted::Nothing));
         check(&run, &findings);
+        assert_eq!(run.untold(), [""; 0]);
         messages += run.logs().map(|log| log.len()).sum::<usize>();
         retries += findings.retries;
         refused += findings
@@ -65,13 +77,73 @@ fn the_promise_holds_whatever_the_store_does() {
     );
 }
 
+#[test]
+fn writes_that_nobody_watches_are_found_untold() {
+    let mut untold = Vec::new();
+    for seed in 1..=20 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let (run, _) = runtime.block_on(simulate(seed, Planted::Unwatched));
+        untold.extend(run.untold());
+    }
+    // Changes of a group that are tried again are found by that.
+    for kind in ["joined", "changed", "cursor"] {
+        let found = untold.iter().filter(|what| what.starts_with(kind)).count();
+        println!("{found} {kind}");
+        assert!(
+            found > 0,
+            "no {kind} was missed, so the check finds nothing"
+        );
+    }
+}
+
 impl Run {
+    /// What is in the store and was told by no node.
+    fn untold(&self) -> Vec<String> {
+        let events: Vec<FleetEvent> = self.nodes.iter().flat_map(|n| n.fleet.events()).collect();
+        let mut untold = Vec::new();
+        for conversation in self.store.all_conversations() {
+            let id = conversation.id;
+            let log = self.store.log_of(id);
+            // The events of those that were there before the run were taken.
+            if id != self.notebook && !self.conversations.contains(&id) {
+                for user in &conversation.participants {
+                    untold.extend(joined_untold(&events, id, *user, 0));
+                }
+            }
+            for message in &log {
+                untold.extend(message_untold(&events, message));
+            }
+            let is_news = |event: &FleetEvent| match event {
+                FleetEvent::Updated { conversation: told } => {
+                    told.id == id && told.title == conversation.title
+                }
+                _ => false,
+            };
+            let renamed = |m: &Message| matches!(m.event, Some(SystemEvent::Renamed { .. }));
+            if log.iter().any(renamed) && !events.iter().any(is_news) {
+                untold.push(format!("updated {:?}", conversation.title));
+            }
+            for cursors in self.store.cursors_of(id) {
+                let read = told_cursor(&events, &log, id, cursors.user, true);
+                let delivered = told_cursor(&events, &log, id, cursors.user, false);
+                if (read, delivered) != (cursors.read_seq, cursors.delivered_seq) {
+                    untold.push(format!("cursor {cursors:?}, told {read} {delivered}"));
+                }
+            }
+        }
+        untold
+    }
+
     fn logs(&self) -> impl Iterator<Item = Vec<Message>> + '_ {
         self.conversations.iter().map(|id| self.store.log_of(*id))
     }
 }
 
-async fn simulate(seed: u64) -> (Arc<Run>, Findings) {
+async fn simulate(seed: u64, planted: Planted) -> (Arc<Run>, Findings) {
     let mut rng = Rng::new(seed);
     let store = Arc::new(MemoryStore::new(seed));
     let people: Vec<UserId> = (1..=6).map(|n| UserId::from_bytes([n; 12])).collect();
@@ -81,6 +153,13 @@ async fn simulate(seed: u64) -> (Arc<Run>, Findings) {
     let mut conversations = Vec::new();
     for _ in 0..3 {
         conversations.push(nodes[0].group(&people).await);
+    }
+    let notebook = nodes[0].group(&people).await;
+    if planted == Planted::Unwatched {
+        for node in &nodes {
+            let blind = &node.chat.in_doubt().planted_blindness;
+            blind.store(true, Ordering::Relaxed);
+        }
     }
     store.set_faults(Faults {
         delay: Duration::from_millis(rng.below(20)),
@@ -98,6 +177,7 @@ async fn simulate(seed: u64) -> (Arc<Run>, Findings) {
         nodes,
         people,
         conversations,
+        notebook,
     });
     let mut senders = Vec::new();
     for number in 0..run.people.len() {
@@ -128,6 +208,8 @@ struct Sender {
     number: usize,
     rng: Rng,
     sent: usize,
+    /// In the notebook.
+    notes: Vec<MessageId>,
     findings: Findings,
 }
 
@@ -139,18 +221,21 @@ impl Sender {
             number,
             rng,
             sent: 0,
+            notes: Vec::new(),
             findings: Findings::default(),
         }
     }
 
     async fn live(mut self) -> Findings {
-        for _ in 0..30 {
+        for _ in 0..36 {
             let pause = self.rng.span(Duration::from_millis(100));
             tokio::time::sleep(pause).await;
             let id = self.rng.pick(&self.run.conversations);
-            match self.rng.below(10) {
+            match self.rng.below(12) {
                 0 | 1 => self.change(id).await,
                 2 => self.mark(id).await,
+                3 => self.note().await,
+                4 => self.create().await,
                 _ => self.burst(id).await,
             }
         }
@@ -226,6 +311,37 @@ impl Sender {
                     .await,
             ),
             _ => drop(chat.add_participant(self.me, id, user).await),
+        }
+    }
+
+    /// Writes a message into the notebook, or changes one that is there.
+    async fn note(&mut self) {
+        let chat = self.chat();
+        let id = self.run.notebook;
+        if self.notes.is_empty() || self.rng.chance(0.3) {
+            if let Ok(note) = chat.send(send(self.me, id, "a note")).await {
+                self.notes.push(note.id);
+            }
+            return;
+        }
+        let note = self.rng.pick(&self.notes);
+        // Whether it succeeds does not matter; what the store has in the end does.
+        match self.rng.below(4) {
+            0 => drop(chat.delete(self.me, note).await),
+            text => {
+                let edit = EditMessage::new(self.me, note, format!("text {text}"));
+                drop(chat.edit(edit.expect("a good edit")).await);
+            }
+        }
+    }
+
+    async fn create(&mut self) {
+        let chat = self.chat();
+        let other = self.rng.pick(&self.run.people);
+        let kinds = [ConversationKind::Private, ConversationKind::Group];
+        let kind = self.rng.pick(&kinds);
+        if let Ok(command) = CreateConversation::new(self.me, kind, [other], None) {
+            drop(chat.create_conversation(command).await);
         }
     }
 
@@ -323,4 +439,75 @@ fn check_news(run: &Run, id: ConversationId, log: &[Message]) {
         }
     }
     assert_eq!(known, log.len() as u64, "the newest is known");
+}
+
+fn joined_untold(
+    events: &[FleetEvent],
+    id: ConversationId,
+    whom: UserId,
+    by: Seq,
+) -> Option<String> {
+    let told = events.iter().any(|event| match event {
+        FleetEvent::Joined {
+            user,
+            conversation,
+            seq,
+            ..
+        } => (*user, conversation.id, *seq) == (whom, id, by),
+        _ => false,
+    });
+    (!told).then(|| format!("joined {whom} {by}"))
+}
+
+/// What should have been told of a message besides the message, and was not.
+fn message_untold(events: &[FleetEvent], message: &Message) -> Option<String> {
+    let (id, by) = (message.conversation, message.seq);
+    match &message.event {
+        Some(SystemEvent::Added { user, .. }) => return joined_untold(events, id, *user, by),
+        Some(SystemEvent::Removed { user: whom, .. } | SystemEvent::Left { user: whom }) => {
+            let told = events.iter().any(|event| match event {
+                FleetEvent::Parted {
+                    user,
+                    conversation,
+                    seq,
+                    ..
+                } => (user, *conversation, *seq) == (whom, id, by),
+                _ => false,
+            });
+            return (!told).then(|| format!("parted {whom} {by}"));
+        }
+        Some(SystemEvent::Renamed { .. }) | None => {}
+    }
+    let told = events.iter().any(|event| match event {
+        FleetEvent::Changed { message: told, .. } => **told == *message,
+        _ => false,
+    });
+    let changed = message.edited || message.deleted;
+    (changed && !told).then(|| format!("changed {by}"))
+}
+
+/// How far everybody was told that this cursor stands. Whoever is added begins at that message.
+fn told_cursor(
+    events: &[FleetEvent],
+    log: &[Message],
+    id: ConversationId,
+    whom: UserId,
+    read: bool,
+) -> Seq {
+    let told = events.iter().filter_map(|event| match event {
+        FleetEvent::Cursor {
+            conversation,
+            user,
+            kind,
+            seq,
+        } if *conversation == id && *user == whom => {
+            (!read || *kind == CursorKind::Read).then_some(*seq)
+        }
+        _ => None,
+    });
+    let added = log.iter().filter_map(|message| match message.event {
+        Some(SystemEvent::Added { user, .. }) if user == whom => Some(message.seq),
+        _ => None,
+    });
+    told.chain(added).max().unwrap_or(0)
 }

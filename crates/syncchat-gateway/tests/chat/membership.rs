@@ -1,10 +1,18 @@
 //! Rooms follow membership at once, on all of a person's sockets.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
+use syncchat_core::ErrorCode;
+use syncchat_core::command::CreateConversation;
+use syncchat_core::model::ConversationKind;
+use syncchat_core::ports::fleet::{Fleet, FleetEvent};
+use syncchat_core::testing::{Faults, MemoryStore};
+use syncchat_delivery::Config as DeliveryConfig;
 
-use crate::node::Node;
+use crate::client::Client;
+use crate::node::{Node, Person, Settings};
 
 #[tokio::test]
 async fn everybody_in_a_new_conversation_is_told_and_reads_it() {
@@ -197,4 +205,210 @@ async fn additions_that_nobody_could_tell_of_are_found_once() {
     newcomer
         .hears_nothing_of(&["conversation_created", "receive_msg"])
         .await;
+}
+
+/// Heads and memberships are compared often at rest.
+fn often() -> Settings {
+    Settings {
+        delivery: DeliveryConfig {
+            review: 400,
+            ..DeliveryConfig::default()
+        },
+        ..Settings::default()
+    }
+}
+
+#[tokio::test]
+async fn additions_whose_announcement_was_lost_are_found_at_rest() {
+    let node = Node::with(often()).await;
+    let [ada, bob, cyd] = node.people(["ada", "bob", "cyd"]).await;
+    let known = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut newcomer = node.connect(&cyd).await;
+    node.fleet.loses_additions.store(true, Ordering::Relaxed);
+    let fresh = node.group(&ada, &[&cyd]).await;
+    let added = node.chat.add_participant(ada.id, known, cyd.id).await;
+    added.expect("added");
+    owner.say(fresh, "new").await;
+    owner.say(known, "welcome").await;
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let created = newcomer.next("conversation_created").await;
+        told.push(created["conversation"]["id"].as_str().map(str::to_owned));
+    }
+    told.sort();
+    let mut expected = [known, fresh].map(|id| Some(id.to_string()));
+    expected.sort();
+    assert_eq!(told, expected);
+    let mut heard = newcomer.seqs(3).await;
+    heard.sort_unstable();
+    assert_eq!(heard, [1, 1, 2]);
+    // However often one looks.
+    let more = newcomer.all_within(std::time::Duration::from_millis(1_200));
+    let again = |(name, _): &&(String, _)| name == "conversation_created" || name == "receive_msg";
+    assert_eq!(more.await.iter().find(again), None);
+}
+
+#[tokio::test]
+async fn a_repeat_tells_those_who_were_not_told_and_no_others() {
+    let node = Node::new().await;
+    let [ada, bob, cyd] = node.people(["ada", "bob", "cyd"]).await;
+    let group = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut newcomer = node.connect(&cyd).await;
+    node.fleet.loses_additions.store(true, Ordering::Relaxed);
+    let request = json!({"type": "private", "participants": [cyd.id.to_string()]});
+    let made = owner.call("create_conversation", request.clone()).await;
+    let pair = made["conversation"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    node.chat
+        .add_participant(ada.id, group, cyd.id)
+        .await
+        .expect("added");
+    owner.say(&pair, "1").await;
+    owner.say(group, "2").await;
+    newcomer
+        .hears_nothing_of(&["conversation_created", "receive_msg"])
+        .await;
+    node.fleet.loses_additions.store(false, Ordering::Relaxed);
+    for _ in 0..3 {
+        let again = owner.call("create_conversation", request.clone()).await;
+        assert_eq!(again["conversation"]["id"], *pair);
+        node.chat
+            .add_participant(ada.id, group, cyd.id)
+            .await
+            .expect("there already");
+    }
+    for _ in 0..2 {
+        newcomer.next("conversation_created").await;
+    }
+    let mut heard = newcomer.seqs(3).await;
+    heard.sort_unstable();
+    assert_eq!(heard, [1, 1, 2], "each from where the person may read on");
+    newcomer
+        .hears_nothing_of(&["conversation_created", "receive_msg"])
+        .await;
+    // The owner had not been told of the pair either: their socket joined it by the repeat.
+    owner.next("conversation_created").await;
+    owner.hears_nothing_of(&["conversation_created"]).await;
+}
+
+#[tokio::test]
+async fn late_and_repeated_words_of_an_addition_bring_nothing_old() {
+    let node = Node::new().await;
+    let [ada, bob, cyd] = node.people(["ada", "bob", "cyd"]).await;
+    let pair = CreateConversation::new(ada.id, ConversationKind::Private, [bob.id], None);
+    let (pair, _) = node
+        .chat
+        .create_conversation(pair.expect("a command"))
+        .await
+        .expect("made");
+    let group = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    for content in ["1", "2", "3"] {
+        owner.say(pair.conversation.id, content).await;
+    }
+    node.chat
+        .add_participant(ada.id, group, cyd.id)
+        .await
+        .expect("added");
+    // They begin at the end of each log, and have taken nothing yet.
+    let mut reader = node.connect(&bob).await;
+    let mut guest = node.connect(&cyd).await;
+    let say_again = |user, conversation: syncchat_core::model::Conversation, seq| {
+        node.fleet.publish(FleetEvent::Joined {
+            user,
+            conversation: Arc::new(conversation),
+            seq,
+            by: ada.id,
+        });
+    };
+    let of_group = node.chat.inspect(group).await.expect("read");
+    let of_group = Arc::unwrap_or_clone(of_group.expect("a group"));
+    say_again(bob.id, pair.conversation.clone(), 0);
+    say_again(cyd.id, of_group.clone(), 1);
+    reader
+        .hears_nothing_of(&["conversation_created", "receive_msg"])
+        .await;
+    guest
+        .hears_nothing_of(&["conversation_created", "receive_msg"])
+        .await;
+    // Who was removed since is not brought back.
+    node.chat
+        .remove_participant(ada.id, group, cyd.id)
+        .await
+        .expect("removed");
+    assert_eq!(guest.next("receive_msg").await["seq"], 2);
+    say_again(cyd.id, of_group, 1);
+    owner.say(group, "behind their back").await;
+    guest
+        .hears_nothing_of(&["conversation_created", "receive_msg"])
+        .await;
+}
+
+/// Two people on a node whose store loses answers when it is told to.
+async fn forgetful() -> (Node, Arc<MemoryStore>, [Person; 3]) {
+    let (node, store) = Node::in_memory(Settings::default()).await;
+    let people = node.people(["ada", "bob", "cyd"]).await;
+    (node, store, people)
+}
+
+/// The outcome of what `client` asks for is lost, and the request refused.
+async fn refused(store: &MemoryStore, client: &mut Client, name: &str, payload: serde_json::Value) {
+    store.set_faults(Faults {
+        lose_answer: 1.0,
+        ..Faults::NONE
+    });
+    let ack = client.call(name, payload).await;
+    assert_eq!(
+        ack["error"]["code"],
+        ErrorCode::Unavailable.as_str(),
+        "{ack}"
+    );
+    store.set_faults(Faults::NONE);
+}
+
+#[tokio::test]
+async fn a_connected_member_hears_of_a_conversation_that_was_made_after_all() {
+    let (node, store, [ada, bob, _]) = forgetful().await;
+    let mut maker = node.connect(&ada).await;
+    let mut other = node.connect(&bob).await;
+    let request = json!({"type": "private", "participants": [bob.id.to_string()]});
+    refused(&store, &mut maker, "create_conversation", request.clone()).await;
+    let created = other.next("conversation_created").await;
+    let again = maker.call("create_conversation", request).await;
+    assert_eq!(again["conversation"]["id"], created["conversation"]["id"]);
+    let id = again["conversation"]["id"].as_str().expect("an id");
+    for content in ["are", "you", "there?"] {
+        maker.say(id, content).await;
+    }
+    assert_eq!(other.seqs(3).await, [1, 2, 3]);
+    other.hears_nothing_of(&["conversation_created"]).await;
+    maker.next("conversation_created").await;
+    maker.hears_nothing_of(&["conversation_created"]).await;
+}
+
+#[tokio::test]
+async fn a_connected_member_hears_of_a_deletion_and_a_cursor_of_unknown_outcome() {
+    let (node, store, [ada, bob, _]) = forgetful().await;
+    let id = node.group(&ada, &[&bob]).await;
+    let mut sender = node.connect(&ada).await;
+    let mut other = node.connect(&bob).await;
+    let secret = sender.say(id, "hunter2").await;
+    assert_eq!(other.seqs(1).await, [1]);
+    let edit = json!({"messageId": secret["id"], "content": "hunter3"});
+    refused(&store, &mut sender, "edit_msg", edit).await;
+    assert_eq!(other.next("msg_edited").await["content"], "hunter3");
+    let delete = json!({"messageId": secret["id"]});
+    refused(&store, &mut sender, "delete_msg", delete).await;
+    assert_eq!(other.next("msg_deleted").await["content"], "");
+    let read = json!({"conversationId": id.to_string(), "seq": 1});
+    refused(&store, &mut other, "mark_read", read).await;
+    let status = sender.next("msg_status").await;
+    assert_eq!(
+        (&status["status"], &status["seq"]),
+        (&json!("read"), &json!(1))
+    );
 }

@@ -19,6 +19,7 @@ use syncchat_core::ports::store::{
     AccountStore, AccountWrite, PresenceChange, RefreshToken, Rotation, Store, StoreError,
     StoreResult,
 };
+use syncchat_core::testing::MemoryStore;
 use syncchat_core::{Chat, People};
 use syncchat_delivery::Config as DeliveryConfig;
 use syncchat_engine::{Config as EngineConfig, Engine};
@@ -77,6 +78,13 @@ impl Node {
         let url = format!("sqlite:{}", folder.path().join("chat.db").display());
         let store = syncchat_store::open(&url).await.expect("a store");
         Node::over(store, settings, Some(folder)).await
+    }
+
+    /// A node over a store in memory, whose writes can be made to end unknown.
+    pub(crate) async fn in_memory(settings: Settings) -> (Node, Arc<MemoryStore>) {
+        let store = Arc::new(MemoryStore::new(0));
+        let node = Node::over(Arc::clone(&store) as Arc<dyn Store>, settings, None).await;
+        (node, store)
     }
 
     /// Another node over the same store.
@@ -222,6 +230,8 @@ pub(crate) struct FaultyFleet {
     local: Arc<LocalFleet>,
     /// Of a hundred announcements of messages, so many are lost.
     pub(crate) loss: AtomicU64,
+    /// Every announcement of an addition is lost.
+    pub(crate) loses_additions: AtomicBool,
     /// Other nodes cannot be heard.
     pub(crate) deaf: AtomicBool,
     /// Announcements of revoked log-ins are lost.
@@ -238,6 +248,7 @@ impl FaultyFleet {
         FaultyFleet {
             local,
             loss: AtomicU64::new(0),
+            loses_additions: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
             hides_revocations: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -259,6 +270,7 @@ impl Fleet for FaultyFleet {
         let dice = self.count.fetch_add(37, Ordering::Relaxed) % 100;
         let is_lost = match event {
             FleetEvent::Committed { .. } => dice < loss,
+            FleetEvent::Joined { .. } => self.loses_additions.load(Ordering::Relaxed),
             FleetEvent::Revoked { .. } => self.hides_revocations.load(Ordering::Relaxed),
             FleetEvent::Parted { .. } => self.lose_partings.load(Ordering::Relaxed),
             _ => false,

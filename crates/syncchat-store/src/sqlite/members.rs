@@ -54,9 +54,6 @@ pub(super) fn of_user_in(
     Ok(found)
 }
 
-/// Rows to look through. What a node of its own is never asked needs no index.
-const ADDITIONS_SCAN_MAX: i64 = 10_000;
-
 pub(super) fn additions_since(
     connection: &Connection,
     since: Timestamp,
@@ -77,12 +74,11 @@ pub(super) fn additions_since(
     })?;
     let mut additions = new.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut said = connection.prepare(&format!(
-        "SELECT {MESSAGE_COLUMNS} FROM messages
-         WHERE rowid > (SELECT max(rowid) FROM messages) - ?1 AND kind = 'system' AND id >= ?2
-         LIMIT ?3"
+        "SELECT {MESSAGE_COLUMNS} FROM messages INDEXED BY messages_system
+         WHERE kind = 'system' AND id >= ?1 ORDER BY id LIMIT ?2"
     ))?;
     let first = MessageId::first_of(since).bytes();
-    for message in said.query_map(params![ADDITIONS_SCAN_MAX, first, limit], message)? {
+    for message in said.query_map(params![first, limit], message)? {
         let message = message?;
         if let Some(SystemEvent::Added { user, .. }) = message.event {
             additions.push(Addition {

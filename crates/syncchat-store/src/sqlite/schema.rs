@@ -8,7 +8,7 @@ use super::errors::store_error;
 use crate::OpenError;
 
 /// What this release reads and writes.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// "Sync", in the file's header.
 const APPLICATION_ID: i64 = 0x5379_6e63;
 
@@ -18,6 +18,7 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// The indexes that the steps make, by name, with the statement that makes each.

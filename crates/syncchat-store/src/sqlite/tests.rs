@@ -9,7 +9,7 @@ use syncchat_core::model::{
     SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::store::{
-    Append, Appended, ConversationChange, ConversationStore, DeepFinding, FileStore, Flaw,
+    Addition, Append, Appended, ConversationChange, ConversationStore, DeepFinding, FileStore, Flaw,
     LogRange, NewConversation, Store, StoreError,
 };
 use tempfile::TempDir;
@@ -182,6 +182,43 @@ async fn what_was_written_is_there_when_opened_again() {
     let store = open(&dir).await.unwrap();
     assert_eq!(store.heads(&[id]).await.unwrap(), [(id, 1)]);
     assert_eq!(store.migrate().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn additions_are_found_however_much_was_said_since_in_older_files_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, id, ann) = prepared(&dir).await;
+    let (since, bob) = (Timestamp::now(), UserId::generate());
+    let mut addition = append(id, ann, 1, String::new());
+    let said = Message {
+        kind: MessageKind::System,
+        event: Some(SystemEvent::Added { by: ann, user: bob }),
+        ordinal: 0,
+        ..(*addition.messages[0]).clone()
+    };
+    addition.messages = vec![said.into()];
+    let mut talk = append(id, ann, 2, "talk".into());
+    for seq in 3..=12_000 {
+        let next = append(id, ann, seq, "talk".into());
+        talk.messages.extend(next.messages);
+    }
+    for append in [addition, talk] {
+        let appended = store.append(vec![append]).await.unwrap();
+        assert_eq!(appended, [Appended::Committed]);
+    }
+    drop(store);
+    let file = Connection::open(dir.path().join("syncchat.db")).unwrap();
+    file.execute_batch("DROP INDEX messages_system").unwrap();
+    file.pragma_update(None, "user_version", 2).unwrap();
+    drop(file);
+    let store = open(&dir).await.unwrap();
+    let added = Addition {
+        conversation: id,
+        user: bob,
+        seq: 1,
+    };
+    let found = store.additions_since(since, 10).await.unwrap();
+    assert!(found.contains(&added), "{found:?}");
 }
 
 #[tokio::test]
