@@ -9,8 +9,8 @@ use syncchat_core::model::{
     SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::store::{
-    Addition, Append, Appended, ConversationChange, ConversationStore, DeepFinding, FileStore, Flaw,
-    LogRange, NewConversation, Store, StoreError,
+    Addition, Append, Appended, ConversationChange, ConversationStore, DeepFinding, FileStore,
+    Flaw, LogRange, NewConversation, Store, StoreError,
 };
 use tempfile::TempDir;
 use test_speed::scaled;

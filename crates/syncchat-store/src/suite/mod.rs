@@ -13,6 +13,7 @@ pub mod history;
 pub mod log;
 pub mod members;
 pub mod pages;
+pub mod times;
 pub mod tokens;
 pub mod unread;
 
@@ -62,9 +63,9 @@ macro_rules! behaviour_suite {
             log::what_exists_is_not_written_behind,
             log::everything_of_a_message_is_kept,
             log::pages_lie_where_they_were_asked_for,
-            log::a_time_finds_its_place,
-            log::a_time_that_is_ahead_is_taken_back,
-            log::the_time_of_the_store_is_told,
+            times::a_time_finds_its_place,
+            times::a_time_that_is_ahead_is_taken_back,
+            times::the_time_of_the_store_is_told,
             log::edits_and_deletions,
             log::unknown_things_are_not_found,
             pages::pages_are_spans_of_each_log,

@@ -138,7 +138,9 @@ async fn serve(
             Ok(ExitCode::SUCCESS)
         }
         End::Replaced => {
-            tracing::error!("the store was restored, and this node knows another history: draining");
+            tracing::error!(
+                "the store was restored, and this node knows another history: draining"
+            );
             drain(&node, &health, &public, config.drain).await;
             Err(Failure::from(HistoryReplaced))
         }

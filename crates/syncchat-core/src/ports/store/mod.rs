@@ -5,17 +5,24 @@
 //! `last_seq`, so it has no holes; and only by who has seen every change of its members and its title
 //! up to there, so no message is written by somebody whose removal came first.
 
+mod accounts;
+mod files;
+mod history;
+mod nodes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::accounts::{AccountStore, AccountWrite, PresenceChange, RefreshToken, Rotation};
+pub use self::files::{FileChange, FileStore};
+pub use self::history::{DeepFinding, Flaw, HistoryStore};
+pub use self::nodes::{NodeNote, NodeStore, NotedNode};
 use crate::command::CursorKind;
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, EpochId, FileClaim, FileId, Lineage,
-    Membership, Message, MessageId, MessageKind, PresenceStatus, Seq, SeqSpans, StoredFile,
-    SystemEvent, Timestamp, User, UserId,
+    Conversation, ConversationId, ConversationKind, Membership, Message, MessageId, MessageKind,
+    Seq, SeqSpans, SystemEvent, Timestamp, UserId,
 };
 
 /// Why a store could not do what it was asked.
@@ -265,76 +272,6 @@ pub struct ConversationCursor {
     pub id: ConversationId,
 }
 
-/// Somebody came or went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PresenceChange {
-    /// Who.
-    pub user: UserId,
-    /// What they are from then on.
-    pub status: PresenceStatus,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A refresh token as stored: never the token, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefreshToken {
-    /// SHA-256 of the token.
-    pub hash: [u8; 32],
-    /// All tokens that descend from one log-in.
-    pub family: [u8; 16],
-    /// Whose.
-    pub user: UserId,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// From when on it is worthless, and may be deleted.
-    pub expires_at: Timestamp,
-}
-
-/// What became of a refresh token that was presented.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
-    /// It was good; the new one is stored in its place, in the same family.
-    Rotated {
-        /// Whose.
-        user: UserId,
-        /// Its family.
-        family: [u8; 16],
-    },
-    /// It had been used, and its successor has not been used yet: nothing was changed. Whoever
-    /// presents it gets the same successor again.
-    Repeated {
-        /// Whose.
-        user: UserId,
-        /// Its family.
-        family: [u8; 16],
-        /// The salt that was stored when it was used.
-        salt: [u8; 16],
-    },
-    /// It had been used, and so had its successor: the whole family is revoked now.
-    Reused {
-        /// Whose.
-        user: UserId,
-        /// Its family.
-        family: [u8; 16],
-    },
-    /// Nobody knows it, it has expired, or its family was revoked.
-    Unknown,
-}
-
-/// Whether an account was made, or what stood in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccountWrite {
-    /// It is durable.
-    Done,
-    /// Another account has this username, without regard to case.
-    UsernameTaken,
-    /// Another account has this e-mail address, without regard to case.
-    EmailTaken,
-    /// There is no such account.
-    Missing,
-}
-
 /// The logs of all conversations, and who is where.
 ///
 /// **Durable** means: it survives the death of the process and of the machine; with MongoDB,
@@ -478,230 +415,6 @@ pub trait ConversationStore: Send + Sync + 'static {
     async fn contacts(&self, users: &[UserId], limit: usize) -> StoreResult<Vec<Vec<UserId>>>;
 }
 
-/// Accounts and refresh tokens. Durable and bounded as [`ConversationStore`].
-#[async_trait]
-pub trait AccountStore: Send + Sync + 'static {
-    /// Makes an account, or names what is taken.
-    async fn create_account(&self, account: &Account) -> StoreResult<AccountWrite>;
-
-    /// The account with this username or e-mail address, without regard to case.
-    async fn account_by_login(&self, login: &str) -> StoreResult<Option<Account>>;
-
-    /// The users that exist among these, in any order.
-    async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>>;
-
-    /// Users whose username begins with `prefix`, without regard to case, in order of name.
-    async fn search_users(&self, prefix: &str, limit: usize) -> StoreResult<Vec<User>>;
-
-    /// Changes a profile; `None` leaves a field, an empty avatar removes it.
-    async fn update_profile(
-        &self,
-        id: UserId,
-        username: Option<&str>,
-        avatar: Option<&str>,
-    ) -> StoreResult<AccountWrite>;
-
-    /// Keeps presence for when the fleet forgets, of many people in one write. Who does not exist is
-    /// left out.
-    async fn set_presence(&self, changes: &[PresenceChange]) -> StoreResult<()>;
-
-    /// Stores the first token of a family.
-    async fn add_refresh_token(&self, token: &RefreshToken) -> StoreResult<()>;
-
-    /// Takes the token with this hash out of use and stores `next` in its family, in one step.
-    /// `next.user` and `next.family` are ignored: they are the old one's.
-    ///
-    /// The family keeps the hash and `salt` of the token it took out of use last, and of no other:
-    /// that token alone can be presented again ([`Rotation::Repeated`]). So using a token deletes
-    /// the salt of its predecessor.
-    ///
-    /// Every answer is durable, [`Rotation::Repeated`] and [`Rotation::Unknown`] too: what they rest
-    /// on cannot be undone by a failover.
-    async fn rotate_refresh_token(
-        &self,
-        hash: [u8; 32],
-        next: &RefreshToken,
-        salt: [u8; 16],
-        now: Timestamp,
-    ) -> StoreResult<Rotation>;
-
-    /// Revokes the family of the token with this hash, again if it is revoked already; unknown:
-    /// nothing. Answers whose it was, which is as durable as a write.
-    async fn revoke_refresh_token(&self, hash: [u8; 32])
-    -> StoreResult<Option<(UserId, [u8; 16])>>;
-
-    /// The tokens with these hashes, each with its family, in any order; unknown ones are left out.
-    async fn families_of_tokens(
-        &self,
-        hashes: &[[u8; 32]],
-    ) -> StoreResult<Vec<([u8; 32], [u8; 16])>>;
-
-    /// Those of these families that are revoked, each with its user, in any order. One read by key.
-    async fn revoked_families(&self, families: &[[u8; 16]])
-    -> StoreResult<Vec<(UserId, [u8; 16])>>;
-
-    /// Whether a family is known and not revoked.
-    async fn refresh_family_active(&self, family: [u8; 16]) -> StoreResult<bool>;
-
-    /// Deletes what has expired, at most `limit` tokens; says how many.
-    async fn delete_expired_tokens(&self, now: Timestamp, limit: usize) -> StoreResult<usize>;
-}
-
-/// What a look at a file found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileChange {
-    /// When to look again; `None`: when something happens.
-    pub due_at: Option<Timestamp>,
-    /// The claims that still mean something.
-    pub claims: Vec<FileClaim>,
-    /// Whether it is given up; never taken back.
-    pub doomed: bool,
-}
-
-/// What is known of uploaded files. Durable and bounded as [`ConversationStore`].
-///
-/// A claim, a touch and a change of one file exclude each other: each raises `version`, and a
-/// change happens only on the version that was looked at. So a file that is given up has no claim
-/// that came after the look, and gets none.
-#[async_trait]
-pub trait FileStore: Send + Sync + 'static {
-    /// Keeps an announced file.
-    async fn add_file(&self, file: &StoredFile) -> StoreResult<()>;
-
-    /// The files that exist among these, in any order.
-    async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>>;
-
-    /// Notes that a message is about to show these files, and that they are to be looked at from
-    /// `due_at` on. True if all of them are this owner's, are not doomed, and had fewer than
-    /// [`crate::limits::FILE_CLAIMS_MAX`] claims; otherwise some may be claimed all the same.
-    async fn claim_files(
-        &self,
-        owner: UserId,
-        ids: &[FileId],
-        claim: FileClaim,
-        due_at: Timestamp,
-    ) -> StoreResult<bool>;
-
-    /// Has these files looked at from `due_at` on.
-    async fn touch_files(&self, ids: &[FileId], due_at: Timestamp) -> StoreResult<()>;
-
-    /// Files to be looked at by `now`, those due for longest first, at most `limit`.
-    async fn due_files(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<StoredFile>>;
-
-    /// Keeps what a look found; false if the file has another version by now, or is gone.
-    async fn change_file(&self, id: FileId, version: u64, change: &FileChange)
-    -> StoreResult<bool>;
-
-    /// Forgets a file; unknown: nothing.
-    async fn remove_file(&self, id: FileId) -> StoreResult<()>;
-}
-
-/// What a process writes of itself into the store while somebody in the fleet cannot be heard.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeNote {
-    /// Its name, which no other process has.
-    pub process: String,
-    /// Who came and went of late, by rising number.
-    pub changes: Vec<(u64, PresenceChange)>,
-    /// Everybody who is there, in parts by [`UserId`]. A part that is not named stays as it was noted.
-    pub people: Vec<(u8, Vec<UserId>)>,
-}
-
-/// A note as others find it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotedNode {
-    /// Whose.
-    pub process: String,
-    /// How long ago it was written, by the store's clock.
-    pub age: Duration,
-    /// As in [`NodeNote`]; of an old note none.
-    pub changes: Vec<(u64, PresenceChange)>,
-}
-
-/// What nodes note of themselves while they cannot tell one another. A store that nodes do not share
-/// keeps nothing, and so knows of nobody.
-#[async_trait]
-pub trait NodeStore: Send + Sync + 'static {
-    /// Notes that this process lives now, by the store's own clock, and what goes with it. Repeat it
-    /// every second or so while it matters; it is forgotten some minutes after the last time. True if
-    /// there was no note of it.
-    async fn note_node(&self, _note: &NodeNote) -> StoreResult<bool> {
-        Ok(false)
-    }
-
-    /// All notes, in any order, a few hundred at most; with changes those no older than `fresh`. Cheap
-    /// where there are none.
-    async fn noted_nodes(&self, _fresh: Duration) -> StoreResult<Vec<NotedNode>> {
-        Ok(Vec::new())
-    }
-
-    /// Who is in these parts by each note that is no older than `fresh`, and by whose.
-    async fn noted_people(
-        &self,
-        _parts: &[u8],
-        _fresh: Duration,
-    ) -> StoreResult<Vec<(String, Vec<UserId>)>> {
-        Ok(Vec::new())
-    }
-
-    /// Takes away the note of a process if it is at least so old: everybody who was there by it. `None`
-    /// if there is no such note: one of those who try it at once gets it.
-    async fn take_note(&self, _process: &str, _age: Duration) -> StoreResult<Option<Vec<UserId>>> {
-        Ok(None)
-    }
-
-    /// People whom [`AccountStore::set_presence`] left online, so many at most, in any order. It may read
-    /// all accounts: for when a node died and nobody knows who was there.
-    async fn shown_online(&self, _limit: usize) -> StoreResult<Vec<UserId>> {
-        Ok(Vec::new())
-    }
-}
-
-/// What a deep check looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// The conversation's `last_seq` is below the newest `seq` of its log. To be mended from the log.
-    HeadBehindLog,
-    /// The conversation's `last_seq` is beyond the newest `seq` of its log: messages are gone. It
-    /// cannot be mended: a backup that was made at one moment is needed.
-    HeadBeyondLog,
-    /// A member has no cursors, or has some beyond the end of the log.
-    CursorsMissing,
-    /// A message shows a file whose record does not name the message, so that the file may be swept.
-    FileUnclaimed,
-    /// An index is missing.
-    IndexMissing,
-    /// A deleted message still holds its text or names its files.
-    DeletedWithText,
-}
-
-impl Flaw {
-    /// A few words, for people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Flaw::HeadBehindLog => "heads behind their logs",
-            Flaw::HeadBeyondLog => "heads beyond their logs",
-            Flaw::CursorsMissing => "members without cursors",
-            Flaw::FileUnclaimed => "files without claims",
-            Flaw::IndexMissing => "indexes missing",
-            Flaw::DeletedWithText => "deleted messages with text",
-        }
-    }
-}
-
-/// What a deep check found of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeepFinding {
-    /// The kind.
-    pub flaw: Flaw,
-    /// Conversations, members, attachments, indexes or deleted messages that were looked at.
-    pub looked_at: u64,
-    /// Those of them that are flawed.
-    pub found: u64,
-    /// Those of the flawed ones that were mended.
-    pub repaired: u64,
-}
-
 impl DeepFinding {
     /// Nothing was looked at yet.
     pub fn new(flaw: Flaw) -> DeepFinding {
@@ -712,22 +425,6 @@ impl DeepFinding {
             repaired: 0,
         }
     }
-}
-
-/// Which history the store holds: see [`crate::epoch`]. Durable and bounded as
-/// [`ConversationStore`].
-#[async_trait]
-pub trait HistoryStore: Send + Sync + 'static {
-    /// The epochs of the history, the newest first.
-    async fn lineage(&self) -> StoreResult<Lineage>;
-
-    /// Adds an epoch as the newest one, and gives what [`Self::lineage`] gives from then on. Of more
-    /// than [`crate::limits::EPOCHS_KEPT_MAX`] the oldest are forgotten.
-    async fn add_epoch(&self, epoch: EpochId) -> StoreResult<Lineage>;
-
-    /// Forgets all epochs but this new one: the store was restored, and holds a history that no
-    /// client has seen the end of.
-    async fn replace_lineage(&self, epoch: EpochId) -> StoreResult<()>;
 }
 
 /// A whole store.
