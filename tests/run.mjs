@@ -140,6 +140,7 @@ function counts(text) {
     passed: sum(/^test result: \w+\. (\d+) passed/gm, /^(?:#|ℹ) pass (\d+)$/gm, /^ +(\d+) passed \(/gm, /^ +Tests .*?(\d+) passed/gm),
     skipped: sum(/^test result: .* (\d+) ignored/gm, /^(?:#|ℹ) skipped (\d+)$/gm, /^ +(\d+) skipped$/gm),
     flaky: sum(/^ +(\d+) flaky$/gm),
+    failed: sum(/^test result: .* (\d+) failed/gm, /^(?:#|ℹ) fail (\d+)$/gm, /^ +(\d+) failed$/gm, /^ +Tests .*?(\d+) failed/gm),
   };
 }
 
@@ -210,7 +211,7 @@ async function runSteps(piece) {
   closeSync(log);
   if (ending) return 'ended';
   const text = readFileSync(file, 'utf8');
-  const { passed, skipped, flaky } = counts(text);
+  const { passed, skipped, flaky, failed } = counts(text);
   const remarks = [
     passed > 0 && `${passed} passed`,
     skipped > 0 && `${skipped} skipped`,
@@ -222,7 +223,8 @@ async function runSteps(piece) {
   const took = [performance.now() - began, cpu * 1_000].map((ms) => duration(ms).padStart(9));
   console.log(`${verdict.padEnd(6)} ${piece.name.padEnd(13)}${took[0]}, CPU${took[1]}  ${remarks.join(', ')}`);
   if (failures.length > 0) console.log(`\n== ${piece.name}: ${failures.join('; ')}\n${text}\n== end of ${piece.name}\n`);
-  piece.cpu = cpu;
+  // A piece that ended badly without a count has failed once at least.
+  Object.assign(piece, { cpu, passed, failed: failures.length === 0 ? failed : Math.max(failed, 1) });
   return verdict;
 }
 
@@ -254,5 +256,7 @@ if (!ending) {
   const cpu = pieces.reduce((sum, piece) => sum + (piece.cpu ?? 0), 0);
   const bad = pieces.filter(({ name }) => verdicts.get(name) !== 'ok').map(({ name }) => `${name} ${verdicts.get(name)}`);
   console.log(`${bad.length === 0 ? 'all passed' : bad.join(', ')}; ${duration(performance.now() - began)}, CPU ${duration(cpu * 1_000)}`);
+  const total = (figure) => pieces.reduce((sum, piece) => sum + (piece[figure] ?? 0), 0);
+  console.log(`${total('passed')} passed, ${total('failed')} failed`);
   process.exit(bad.length === 0 ? 0 : 1);
 }
