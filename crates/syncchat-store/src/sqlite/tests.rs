@@ -209,7 +209,7 @@ async fn additions_are_found_however_much_was_said_since_in_older_files_too() {
     drop(store);
     let file = Connection::open(dir.path().join("syncchat.db")).unwrap();
     file.execute_batch("DROP INDEX messages_system").unwrap();
-    file.pragma_update(None, "user_version", 2).unwrap();
+    file.pragma_update(None, "user_version", 4).unwrap();
     drop(file);
     let store = open(&dir).await.unwrap();
     let added = Addition {
