@@ -6,7 +6,8 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { MongoClient } from 'mongodb';
-import { binary, env, startNode } from '../harness/node.mjs';
+import { nodeBinary } from '../harness/binaries.mjs';
+import { env, startNode } from '../harness/node.mjs';
 import { ask, converse, device, person, say } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
 import { openStore, storeNames } from '../harness/stores.mjs';
@@ -23,7 +24,8 @@ const backups = {
       await rm(data, { recursive: true });
       await cp(copy, data, { recursive: true });
     };
-    return { restore, close: () => rm(copy, { recursive: true }) };
+    // The copy lies in the node's folder, and goes with it.
+    return { restore, close: () => {} };
   },
   async mongodb(node, store) {
     const client = await new MongoClient(store.flags.store).connect();
@@ -53,7 +55,7 @@ for (const storeName of storeNames) {
       open.push(socket);
       return socket;
     };
-    const cli = (...args) => run(binary, [...args, ...settings()], { cwd: node.dir, env });
+    const cli = (...args) => run(nodeBinary, [...args, ...settings()], { cwd: node.dir, env });
     const settings = () => Object.entries(store.flags).flatMap(([name, value]) => [`--${name}`, value]);
     const synced = async (socket, id, seq, epoch) => {
       const answer = await ask(socket, 'sync', { cursors: { [id]: seq }, epoch });

@@ -488,10 +488,10 @@ impl World {
     fn connect(&mut self, scenario: &Scenario) {
         if let Some(since) = self.member_since {
             let after = self.gateway.got[GUEST as usize].max(since.saturating_sub(1));
-            self.join(GUEST, after);
             // They have read the list of their conversations, and what is in them.
             self.gateway.told = 1;
             self.gateway.told_by = Some(since);
+            self.join(GUEST, after);
             self.gateway.shows_deleted = self.deleted;
         }
         if scenario.other {

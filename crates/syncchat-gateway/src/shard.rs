@@ -157,6 +157,11 @@ impl Shard {
             let room = place.conversation;
             self.desk.rights.set(user, room, &place.spans);
             let (reader, after) = (reader.clone(), place.after);
+            if let Some(&(begin, _)) = place.spans.parts().last()
+                && (after + 1..=place.head).contains(&begin)
+            {
+                self.desk.untold.listed(user, room, begin);
+            }
             match place.resumed {
                 true => self.input(Input::Resume {
                     room,

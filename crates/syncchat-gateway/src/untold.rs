@@ -28,6 +28,15 @@ impl Untold {
         self.note(user, conversation, seq, false);
     }
 
+    /// A socket of the person begins before message `seq`, which adds them, and has read the list of its
+    /// conversations: passing that message is no news to it. Another socket of theirs may still have
+    /// to be told, so what is known already stays.
+    pub(crate) fn listed(&mut self, user: UserId, conversation: ConversationId, seq: Seq) {
+        if !self.latest.contains_key(&(user, conversation)) {
+            self.note(user, conversation, seq, true);
+        }
+    }
+
     /// Whether the person is still to be told of this addition.
     pub(crate) fn is_untold(&self, user: UserId, conversation: ConversationId, seq: Seq) -> bool {
         let known = self.latest.get(&(user, conversation));
@@ -88,6 +97,13 @@ mod tests {
         for _ in 0..ADDITIONS_KEPT_MAX {
             untold.seated(UserId::generate(), room, 1);
         }
+        let (other, late) = (ConversationId::generate(), UserId::generate());
+        untold.listed(user, other, 3);
+        untold.seated(user, other, 3);
+        assert!(!untold.is_untold(user, other, 3), "the list said so");
+        untold.seated(late, other, 4);
+        untold.listed(late, other, 4);
+        assert!(untold.is_untold(late, other, 4), "another socket waits");
         assert_eq!(untold.latest.len(), ADDITIONS_KEPT_MAX);
         assert_eq!(untold.order.len(), ADDITIONS_KEPT_MAX);
     }
