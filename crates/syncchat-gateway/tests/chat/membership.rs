@@ -286,7 +286,11 @@ async fn a_repeat_tells_those_who_were_not_told_and_no_others() {
     for _ in 0..2 {
         newcomer.next("conversation_created").await;
     }
-    assert_eq!(newcomer.seqs(1).await, [1], "the pair's, which were unknown");
+    assert_eq!(
+        newcomer.seqs(1).await,
+        [1],
+        "the pair's, which were unknown"
+    );
     newcomer
         .hears_nothing_of(&["conversation_created", "receive_msg"])
         .await;
