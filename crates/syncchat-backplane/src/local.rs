@@ -69,8 +69,6 @@ impl Fleet for LocalFleet {
         true
     }
 
-    async fn close(&self) {}
-
     async fn check(&self) -> Result<String, String> {
         Ok("one process".into())
     }

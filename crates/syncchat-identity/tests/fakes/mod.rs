@@ -336,8 +336,6 @@ impl Fleet for Heard {
         true
     }
 
-    async fn close(&self) {}
-
     async fn check(&self) -> Result<String, String> {
         Ok("heard".into())
     }
