@@ -26,6 +26,8 @@ const END_MS = 10_000;
 const IDLE = 0.2;
 /** Judges how soon something happens: nothing that works runs beside it. */
 const ALONE = CORES - IDLE;
+/** Judges bounds of the contract, or keeps all cores busy by itself: only waiting runs beside it. */
+const FIRST = CORES - 2 * IDLE;
 
 const rust = crates();
 
@@ -50,17 +52,17 @@ const needsOf = { store: ['mongod'], backplane: ['packages'] };
 // In the order in which they begin: what takes longest first.
 const tests = [
   { name: 'churn', cores: IDLE, needs: ['programs', 'clients'], steps: [npm('tests', 'churn')], figures: /KiB a minute/ },
-  { name: 'fleet-return', group: 'fleet', cores: 0.6, needs: CHAT, steps: [npm('tests', 'fleet:return')] },
+  { name: 'fleet-return', group: 'fleet', cores: FIRST, needs: CHAT, steps: [npm('tests', 'fleet:return')] },
   { name: 'faults-fleet', group: 'faults', cores: 1, needs: CHAT, steps: [npm('tests', 'faults:fleet')] },
-  { name: 'faults-redis', group: 'faults', cores: 0.6, needs: CHAT, steps: [npm('tests', 'faults:redis')] },
+  { name: 'faults-redis', group: 'faults', cores: FIRST, needs: CHAT, steps: [npm('tests', 'faults:redis')] },
   { name: 'faults-node', group: 'faults', cores: 0.6, needs: CHAT, steps: [npm('tests', 'faults:node')] },
   { name: 'browser', cores: 1, needs: ['programs', 'packages', 's3'], steps: [npm('web', 'e2e:quick')] },
   { name: 'fleet-chat', group: 'fleet', cores: 1, needs: CHAT, steps: [npm('tests', 'fleet:chat')] },
-  { name: 'e2e', cores: 1, needs: [...CHAT, 's3'], steps: [npm('tests', 'e2e')] },
+  { name: 'e2e', cores: FIRST, needs: [...CHAT, 's3'], steps: [npm('tests', 'e2e')] },
   ...[...rust.keys()].map((name) => ({
     name,
     group: 'crates',
-    cores: 1,
+    cores: name === 'store' ? FIRST : 1,
     needs: ['build', ...(needsOf[name] ?? [])],
     steps: () => rustTests(name),
   })),
