@@ -11,7 +11,9 @@ use divan::{Bencher, black_box};
 use syncchat_contract::message::Message;
 use syncchat_core::model::{ConversationId, UserId};
 use syncchat_core::testing::message;
-use syncchat_delivery::{Config, Frame as Delivered, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{
+    Config, Frame as Delivered, Input, Machine, Outlet, Reason, Rev, Seq, Verdict,
+};
 use syncchat_protocol::{Frame, Limits, socketio};
 
 fn main() {
@@ -49,6 +51,9 @@ impl Delivered for Page {
     fn bytes(&self) -> usize {
         512
     }
+    fn rev(&self) -> Rev {
+        1
+    }
 }
 
 /// Readers that take everything.
@@ -62,6 +67,8 @@ impl Outlet<u32, u32, Page> for Readers {
     }
     fn passed(&mut self, _: u32, _: Seq, _: &Page, _: &mut Vec<u32>) {}
     fn fetch(&mut self, _: u32, _: Seq, _: usize, _: Reason) {}
+    fn changed(&mut self, _: u32, _: Seq, _: &Page) {}
+    fn fetch_changes(&mut self, _: u32, _: Rev, _: usize) {}
     fn compare(&mut self, _: Vec<u32>) {}
     fn subscribe(&mut self, _: u32) {}
     fn unsubscribe(&mut self, _: u32) {}
@@ -81,7 +88,8 @@ fn deliver_to_room_of(bencher: Bencher<'_, '_>, readers: u32) {
         machine.handle(0, join, &mut outlet);
     }
     machine.handle(0, Input::Subscribed { room: 1 }, &mut outlet);
-    machine.handle(0, Input::Heads { heads: &[(1, 0)] }, &mut outlet);
+    let heads = [(1, 0, 1)];
+    machine.handle(0, Input::Heads { heads: &heads }, &mut outlet);
     let mut seq = 0;
     bencher.bench_local(|| {
         seq += 1;

@@ -29,6 +29,13 @@ pub struct SharedConversation<'a> {
     pub created_at: Time,
     /// When the newest message was written, or the conversation made.
     pub updated_at: Time,
+    /// Which version of `title` and `participants` this is: 1 as it was made, higher after each change of
+    /// them. Ignore a lower one than is known.
+    #[schema(minimum = 1)]
+    pub rev: u64,
+    /// The highest `rev` of its messages, for `changes` of `sync`: a client that knows it has seen all edits and
+    /// deletions. 0 where that is not known.
+    pub change_seq: u64,
 }
 
 /// A conversation as one member sees it.
@@ -69,6 +76,8 @@ impl<'a> SharedConversation<'a> {
             last_seq: conversation.last_seq,
             created_at: conversation.created_at.into(),
             updated_at: conversation.updated_at.into(),
+            rev: conversation.rev,
+            change_seq: conversation.change_seq,
         }
     }
 }

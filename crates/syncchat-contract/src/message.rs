@@ -50,6 +50,10 @@ pub struct Message<'a> {
     pub created_at: Time,
     /// When it was last changed.
     pub updated_at: Time,
+    /// Which version this is: 1 as it was committed, higher after each change. Ignore a lower one than is
+    /// known, and any after one that is `deleted`.
+    #[schema(minimum = 1)]
+    pub rev: u64,
 }
 
 /// A file shown by a message.
@@ -123,6 +127,7 @@ impl<'a> Message<'a> {
             event: message.event.as_ref().map(Happening::from),
             created_at: message.created_at.into(),
             updated_at: message.updated_at.into(),
+            rev: message.rev,
         }
     }
 }
@@ -229,6 +234,7 @@ mod tests {
             deleted: false,
             created_at: Timestamp::from_millis(1_769_847_330_123),
             updated_at: Timestamp::from_millis(1_769_847_330_124),
+            rev: 2,
         }
     }
 
@@ -257,6 +263,7 @@ mod tests {
                 "clientMsgId": null,
                 "createdAt": "2026-01-31T08:15:30.123Z",
                 "updatedAt": "2026-01-31T08:15:30.124Z",
+                "rev": 2,
             })
         );
     }

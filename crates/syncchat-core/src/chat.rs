@@ -13,7 +13,7 @@ use crate::files::Files;
 use crate::metrics;
 use crate::model::{
     Conversation, ConversationId, ConversationView, EpochId, Membership, Message, MessageId,
-    MessageView, Seq, Timestamp, UserId,
+    MessageView, Rev, Seq, Timestamp, UserId,
 };
 use crate::pipeline::commit::{Committer, Outcome};
 use crate::pipeline::cursors::CursorLanes;
@@ -22,7 +22,7 @@ use crate::pipeline::heads::Heads;
 use crate::pipeline::plan::Action;
 use crate::pipeline::recent::Recent;
 use crate::ports::fleet::{Fleet, FleetEvent, FleetListener};
-use crate::ports::store::{ConversationCursor, CursorAdvance, Store};
+use crate::ports::store::{ConversationCursor, CursorAdvance, Mark, Store};
 use crate::query::Query;
 use crate::tasks::Tasks;
 
@@ -85,6 +85,11 @@ pub struct SyncedConversation {
     pub delivered_seq: Seq,
     /// Unread messages.
     pub unread: u64,
+    /// Messages up to the client's cursor that were edited or deleted after the change it named, as they
+    /// are now, rising in `rev`.
+    pub changes: Vec<MessageView>,
+    /// The client knows all changes up to this number now.
+    pub change_seq: Rev,
 }
 
 /// A page of the list of conversations.
@@ -293,9 +298,9 @@ impl Chat {
 
     /// What the user's conversations have beyond the client's cursors, in order of id: at most
     /// [`crate::limits::PAGE_DEFAULT`] messages each and [`crate::limits::SYNC_MESSAGES_MAX`] in
-    /// all, `more` where that is not all. Where the user is no member, nothing. A client that brings
-    /// an epoch the store does not know, or a cursor beyond the end of a log, holds what is not in
-    /// the store: its cursors, or that one, count as 0.
+    /// all, and as many changes again, `more` where that is not all. Where the user is no member, nothing.
+    /// A client that brings an epoch the store does not know, or a cursor beyond the end of a log, holds
+    /// what is not in the store: its cursors, or that one, count as 0.
     ///
     /// # Errors
     /// `unavailable`.
@@ -481,6 +486,27 @@ impl Chat {
         self.query.heads(ids).await
     }
 
+    /// How far each conversation that exists has come, for a gateway that compares.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn marks(&self, ids: &[ConversationId]) -> Result<Vec<Mark>> {
+        self.query.marks(ids).await
+    }
+
+    /// For a gateway that may have missed some: what was edited or deleted after these changes, rising in
+    /// `rev`, at most `limit` a conversation, in the order asked.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn changes(
+        &self,
+        after: &[(ConversationId, Rev)],
+        limit: usize,
+    ) -> Result<Vec<Vec<Arc<Message>>>> {
+        self.query.changes(after, limit).await
+    }
+
     /// The conversation as it is in the store, for the gateway's own use.
     ///
     /// # Errors
@@ -525,7 +551,7 @@ impl Chat {
     }
 }
 
-/// Passes on what it hears, once the core's memory knows it.
+/// Passes on what it hears, once what is kept in memory agrees with it.
 struct Listening {
     heads: Arc<Heads>,
     recent: Arc<Recent>,

@@ -8,8 +8,8 @@ use crate::limits::{
     ATTACHMENTS_MAX, PAGE_DEFAULT, PAGE_MAX, PARTICIPANTS_PER_REQUEST_MAX, SYNC_CURSORS_MAX,
 };
 use crate::model::{
-    Attachment, ConversationId, ConversationKind, FileId, MessageId, MessageKind, Seq, Timestamp,
-    UserId,
+    Attachment, ConversationId, ConversationKind, FileId, MessageId, MessageKind, Rev, Seq,
+    Timestamp, UserId,
 };
 use crate::text;
 
@@ -236,6 +236,8 @@ pub struct SyncRequest {
     pub(crate) cursors: BTreeMap<ConversationId, Seq>,
     /// Also every conversation that `cursors` does not name.
     pub(crate) all: bool,
+    /// Conversation → newest change that the client knows.
+    pub(crate) changes: BTreeMap<ConversationId, Rev>,
     /// The epoch in which the client got what it holds, if it says so.
     pub(crate) epoch: Option<String>,
 }
@@ -255,8 +257,24 @@ impl SyncRequest {
         Ok(SyncRequest {
             cursors,
             all,
+            changes: BTreeMap::new(),
             epoch: None,
         })
+    }
+
+    /// With the newest change that the client knows in each conversation, up to which it has the messages
+    /// that it names a cursor for. Where none is named, it is not told of changes.
+    ///
+    /// # Errors
+    /// `invalid`, naming `changes`.
+    pub fn knowing(self, changes: BTreeMap<ConversationId, Rev>) -> Result<SyncRequest> {
+        if changes.len() > SYNC_CURSORS_MAX {
+            return Err(Error::invalid(
+                "changes",
+                format!("at most {SYNC_CURSORS_MAX}"),
+            ));
+        }
+        Ok(SyncRequest { changes, ..self })
     }
 
     /// The same request of a client that got what it holds in this epoch.

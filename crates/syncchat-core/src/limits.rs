@@ -35,6 +35,9 @@ pub const SYNC_CURSORS_MAX: usize = 10_000;
 /// Messages in one `sync` answer, over all conversations. Conversations that do not fit come with
 /// `more: true`.
 pub const SYNC_MESSAGES_MAX: usize = 1_000;
+/// Conversations whose changes are in one `sync` answer, [`PAGE_DEFAULT`] of each. Others come with
+/// `more: true`, and with the change that the client knows already.
+pub const SYNC_CHANGED_MAX: usize = SYNC_MESSAGES_MAX / PAGE_DEFAULT;
 /// People whose conversations are read together for `sync`, such reads under way, and people who
 /// wait. More: `unavailable`.
 pub const PLACES_TOGETHER: TogetherLimits = TogetherLimits {

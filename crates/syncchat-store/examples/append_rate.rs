@@ -137,5 +137,6 @@ fn next_message(head: &mut Conversation, sender: UserId) -> Message {
         deleted: false,
         created_at: at,
         updated_at: at,
+        rev: 1,
     }
 }

@@ -18,6 +18,7 @@ async fn a_private_one_exists_once_for_each_pair() {
     assert_eq!(
         keys,
         [
+            "changeSeq",
             "createdAt",
             "deliveredSeq",
             "id",
@@ -26,6 +27,7 @@ async fn a_private_one_exists_once_for_each_pair() {
             "members",
             "participants",
             "readSeq",
+            "rev",
             "title",
             "type",
             "unread",

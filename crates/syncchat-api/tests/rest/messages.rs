@@ -35,6 +35,7 @@ async fn a_message_is_answered_whole() {
             "id",
             "readBy",
             "replyTo",
+            "rev",
             "sender",
             "seq",
             "status",

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use syncchat_core::Error;
 use syncchat_core::chat;
-use syncchat_core::model::Seq;
+use syncchat_core::model::{Rev, Seq};
 
 use super::emit::Presence;
 use crate::conversation::Conversation;
@@ -106,6 +106,11 @@ pub struct Synced<'a> {
     pub delivered_seq: Seq,
     /// Unread messages.
     pub unread: u64,
+    /// Up to the client's cursor, edited or deleted after the change that the client named: as they are
+    /// now, rising in `rev`.
+    pub changes: Vec<Message<'a>>,
+    /// What to name in `changes` the next time.
+    pub change_seq: Rev,
 }
 
 impl<'a> WithSynced<'a> {
@@ -120,6 +125,8 @@ impl<'a> WithSynced<'a> {
             read_seq: one.read_seq,
             delivered_seq: one.delivered_seq,
             unread: one.unread,
+            changes: one.changes.iter().map(Message::view).collect(),
+            change_seq: one.change_seq,
         });
         WithSynced {
             epoch: synced.epoch.to_string(),

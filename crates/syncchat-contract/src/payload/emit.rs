@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use syncchat_core::command::CursorKind;
-use syncchat_core::model::{ConversationId, PresenceStatus, Seq, Timestamp, UserId};
+use syncchat_core::model::{ConversationId, PresenceStatus, Rev, Seq, Timestamp, UserId};
 
 use crate::conversation::{Conversation, SharedConversation};
 use crate::error::ErrorBody;
@@ -148,6 +148,9 @@ pub struct MemberChange {
     /// The system message that says so, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,
+    /// The conversation's `rev` with this change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rev: Option<Rev>,
 }
 
 /// `server_closing`.

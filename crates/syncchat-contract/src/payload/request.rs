@@ -9,7 +9,7 @@ use syncchat_core::command::{
     CreateConversation, EditMessage, MessageDraft, SendMessage, SyncRequest,
 };
 use syncchat_core::limits::{PARTICIPANTS_PER_REQUEST_MAX, PRESENCE_USERS_MAX, SYNC_CURSORS_MAX};
-use syncchat_core::model::{ConversationId, ConversationKind, MessageId, Seq, UserId};
+use syncchat_core::model::{ConversationId, ConversationKind, MessageId, Rev, Seq, UserId};
 use utoipa::ToSchema;
 
 use crate::conversation::ConversationType;
@@ -86,6 +86,8 @@ pub struct Sync {
     pub cursors: BTreeMap<ConversationId, Seq>,
     /// Also every conversation that `cursors` does not name.
     pub all: bool,
+    /// Conversation → newest change that the client knows, as an earlier answer's `changeSeq` said.
+    pub changes: BTreeMap<ConversationId, Rev>,
     /// The `epoch` that the client was told with what it holds.
     pub epoch: Option<String>,
 }
@@ -267,11 +269,13 @@ impl Sync {
             reader.refuse("cursors", "is required");
         }
         let cursors = reader.whole_numbers_by_id("cursors", SYNC_CURSORS_MAX);
+        let changes = reader.whole_numbers_by_id("changes", SYNC_CURSORS_MAX);
         let epoch = reader.optional("epoch");
         reader.finish(|| {
             Some(Sync {
                 cursors,
                 all,
+                changes,
                 epoch,
             })
         })
@@ -282,7 +286,8 @@ impl Sync {
     /// # Errors
     /// `invalid`, naming the field.
     pub fn request(self) -> Result<SyncRequest> {
-        Ok(SyncRequest::new(self.cursors, self.all)?.in_epoch(self.epoch))
+        let request = SyncRequest::new(self.cursors, self.all)?.knowing(self.changes)?;
+        Ok(request.in_epoch(self.epoch))
     }
 }
 
@@ -411,6 +416,8 @@ mod tests {
             ["cursors"]
         );
         assert_eq!(refused(Sync::read, &json!({"cursors": [C]})), ["cursors"]);
+        let changes = json!({"cursors": {C: 1}, "changes": {C: -1}});
+        assert_eq!(refused(Sync::read, &changes), ["changes"]);
         assert_eq!(refused(AskPresence::read, &nothing), ["userIds"]);
         assert_eq!(
             refused(AskPresence::read, &json!({"userIds": [U, wrong]})),
@@ -455,7 +462,11 @@ mod tests {
 
         let sync = Sync::read(Some(&raw(&json!({"cursors": {C: 5}})))).unwrap();
         assert_eq!(sync.cursors.into_values().collect::<Vec<_>>(), [5]);
+        assert!(sync.changes.is_empty());
         assert!(Sync::read(Some(&raw(&json!({"all": true})))).unwrap().all);
+        let known = json!({"all": true, "changes": {C: 3}});
+        let sync = Sync::read(Some(&raw(&known))).unwrap();
+        assert_eq!(sync.changes.into_values().collect::<Vec<_>>(), [3]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Conversations: their lasting part, and one person's view of them.
 
-use super::{ConversationId, MessageView, Seq, Timestamp, UserId};
+use super::{ConversationId, MessageView, Rev, Seq, Timestamp, UserId};
 
 /// Two people, or many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +50,13 @@ pub struct Conversation {
     pub created_at: Timestamp,
     /// When the newest message was written, or the conversation made.
     pub updated_at: Timestamp,
+    /// Which version of the title and the members this is: [`FIRST_REV`](super::FIRST_REV) as it was made;
+    /// after a change of them, one more than the `seq` of the message that tells of it.
+    pub rev: Rev,
+    /// The highest [`Message::rev`](super::Message::rev) in it, [`FIRST_REV`](super::FIRST_REV) while no
+    /// message was edited or deleted: the number of the newest of these changes. May be lower than it
+    /// is by now where the conversation was not just read from the store.
+    pub change_seq: Rev,
 }
 
 impl Conversation {

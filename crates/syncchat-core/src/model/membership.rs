@@ -1,7 +1,7 @@
 //! Who is in a conversation, from which `seq` to which, and [`Visibility`]: the one rule of what a
 //! person may be shown of its log.
 
-use super::{ConversationId, Seq, Timestamp, UserId};
+use super::{ConversationId, Rev, Seq, Timestamp, UserId};
 
 /// The ranges of `seq` a person may see: rising, disjoint, at most the last one open.
 ///
@@ -102,6 +102,8 @@ pub struct Membership {
     pub last_ordinal: u64,
     /// When that message was written; when the conversation was made, if there is none.
     pub updated_at: Timestamp,
+    /// The number of the conversation's newest edit or deletion when this was read.
+    pub change_seq: Rev,
 }
 
 /// What a member may be shown of a log. Every read of a log goes by it: history, `sync`, recovery,
@@ -227,6 +229,7 @@ mod tests {
             last_seq,
             last_ordinal: 0,
             updated_at: Timestamp::from_millis(0),
+            change_seq: 1,
         }
     }
 

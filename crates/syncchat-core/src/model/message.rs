@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ConversationId, FileId, MessageId, Seq, Timestamp, UserId};
+use super::{ConversationId, FileId, MessageId, Rev, Seq, Timestamp, UserId};
 
 /// What a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,6 +117,19 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// Which version this is: [`FIRST_REV`](super::FIRST_REV) as it was committed; after a change, the number
+    /// of that change in its conversation ([`Conversation::change_seq`](super::Conversation::change_seq)).
+    pub rev: Rev,
+}
+
+impl Message {
+    /// Whether this is a later version of the same message than the other one. A deletion is the last
+    /// change of a message. Of changes without a number, which an older release made, the later one by
+    /// its time counts.
+    pub fn supersedes(&self, other: &Message) -> bool {
+        let version = |message: &Message| (message.deleted, message.rev, message.updated_at);
+        version(self) > version(other)
+    }
 }
 
 impl Message {
@@ -182,5 +195,31 @@ impl MessageView {
             status: MessageStatus::Sent,
             read_by: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_later_change_counts_and_a_deletion_always_does() {
+        let nobody = UserId::from_bytes([0; 12]);
+        let first = testing::message(ConversationId::from_bytes([0; 12]), nobody, "a");
+        let version = |rev, deleted| Message {
+            rev,
+            deleted,
+            ..first.clone()
+        };
+        let (second, third, gone) = (version(2, false), version(3, false), version(2, true));
+        assert!(third.supersedes(&second) && second.supersedes(&first));
+        assert!(!second.supersedes(&third) && !second.supersedes(&second));
+        assert!(gone.supersedes(&third) && !third.supersedes(&gone));
+        let later = Message {
+            updated_at: Timestamp::from_millis(first.updated_at.millis() + 1),
+            ..first.clone()
+        };
+        assert!(later.supersedes(&first) && !first.supersedes(&later));
     }
 }

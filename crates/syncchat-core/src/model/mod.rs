@@ -20,3 +20,10 @@ pub use user::{Account, PresenceStatus, User};
 
 /// A message's place in its conversation: 1, 2, 3 … without holes. 0 is "before the first".
 pub type Seq = u64;
+
+/// A version, raised by the store in the write that changes something: [`FIRST_REV`] as it was made, higher
+/// after each change.
+pub type Rev = u64;
+
+/// The version of what was never changed.
+pub const FIRST_REV: Rev = 1;

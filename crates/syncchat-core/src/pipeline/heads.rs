@@ -9,7 +9,8 @@ use crate::deadline::read;
 use crate::error::{Error, Result};
 use crate::limits::{CLOCK_OFFSET_MAX, HEADS_CACHED_BYTES_MAX};
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, Message, MessageKind, Seq, Timestamp, UserId,
+    Conversation, ConversationId, ConversationKind, Message, MessageKind, Rev, Seq, Timestamp,
+    UserId,
 };
 use crate::ports::store::{LogEnd, Store};
 
@@ -26,6 +27,10 @@ pub(crate) struct Head {
     pub(crate) updated_at: Timestamp,
     /// Nobody came or went after this message, so every member may see what was said since.
     pub(crate) settled_since: Seq,
+    /// The version of the title and the members.
+    pub(crate) rev: Rev,
+    /// The number of the newest edit or deletion when this was read from the store.
+    pub(crate) change_seq: Rev,
 }
 
 impl Head {
@@ -39,6 +44,8 @@ impl Head {
             created_at: conversation.created_at,
             updated_at: conversation.updated_at,
             settled_since: conversation.last_seq,
+            rev: conversation.rev,
+            change_seq: conversation.change_seq,
         }
     }
 
@@ -52,6 +59,8 @@ impl Head {
             last_ordinal: self.last_ordinal,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            rev: self.rev,
+            change_seq: self.change_seq,
         }
     }
 

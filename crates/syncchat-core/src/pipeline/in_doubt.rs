@@ -73,9 +73,10 @@ impl Fingerprint {
             edited,
             deleted,
             updated_at,
+            rev,
             ..
         } = message;
-        let state = (content, edited, deleted, updated_at.millis());
+        let state = (rev, content, edited, deleted, updated_at.millis());
         Fingerprint(FixedState::default().hash_one(state))
     }
 }

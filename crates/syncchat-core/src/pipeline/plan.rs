@@ -14,8 +14,8 @@ use crate::command::SendMessage;
 use crate::error::{Error, Result};
 use crate::limits::PARTICIPANTS_MAX;
 use crate::model::{
-    ConversationId, Membership, Message, MessageId, MessageKind, Seq, SystemEvent, Timestamp,
-    UserId,
+    ConversationId, FIRST_REV, Membership, Message, MessageId, MessageKind, Seq, SystemEvent,
+    Timestamp, UserId,
 };
 use crate::ports::store::{ConversationChange, LogEnd};
 
@@ -209,6 +209,9 @@ impl Plan {
         if head.settled_since > expected {
             head.settled_since = (head.settled_since + end.last_seq).saturating_sub(expected);
         }
+        if head.rev > expected + 1 {
+            head.rev = (head.rev + end.last_seq).saturating_sub(expected);
+        }
         for message in &mut self.messages {
             end.place(Arc::make_mut(message));
         }
@@ -233,6 +236,7 @@ impl Plan {
             return;
         };
         let seq = head.last_seq;
+        head.rev = seq + 1;
         self.changes.push(match event {
             SystemEvent::Added { user, .. } => {
                 let mut members = head.members.to_vec();
@@ -332,5 +336,6 @@ fn blank(conversation: ConversationId, wanted: &Wanted, sender: UserId) -> Messa
         deleted: false,
         created_at: wanted.accepted_at,
         updated_at: wanted.accepted_at,
+        rev: FIRST_REV,
     }
 }

@@ -10,7 +10,7 @@ mod views;
 use std::sync::Arc;
 
 use crate::limits::{PLACES_TOGETHER, SYNC_PAGES_TOGETHER};
-use crate::model::{ConversationId, Membership, MessageView, Seq, UserId};
+use crate::model::{ConversationId, Membership, MessageView, Rev, Seq, UserId};
 use crate::ports::store::Store;
 use crate::together::Together;
 
@@ -24,11 +24,13 @@ pub(crate) struct Query {
     places: Together<UserId, Vec<Membership>>,
     /// What follows a place in a log, for all who sync from there at the same time.
     pages: Together<(ConversationId, Seq), Views>,
+    /// What was changed after a change, read once for all clients that sync from there at the same time.
+    changes: Together<(ConversationId, Rev), Views>,
 }
 
 impl Query {
     pub(crate) fn new(store: Arc<dyn Store>) -> Query {
-        let (of_places, of_pages) = (Arc::clone(&store), Arc::clone(&store));
+        let [of_places, of_pages, of_changes] = std::array::from_fn(|_| Arc::clone(&store));
         let places = move |users: Vec<UserId>| {
             let store = Arc::clone(&of_places);
             async move { places::of(&*store, &users).await }
@@ -37,10 +39,15 @@ impl Query {
             let store = Arc::clone(&of_pages);
             async move { sync::pages(&*store, &after).await }
         };
+        let changes = move |after: Vec<(ConversationId, Rev)>| {
+            let store = Arc::clone(&of_changes);
+            async move { sync::changes(&*store, &after).await }
+        };
         Query {
             store,
             places: Together::new("places", PLACES_TOGETHER, places),
             pages: Together::new("pages", SYNC_PAGES_TOGETHER, pages),
+            changes: Together::new("changes", SYNC_PAGES_TOGETHER, changes),
         }
     }
 }

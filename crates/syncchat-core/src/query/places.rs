@@ -8,9 +8,11 @@ use crate::chat::Backfill;
 use crate::deadline::read;
 use crate::error::Result;
 use crate::limits::{ADDITIONS_MAX, ADDITIONS_READ_MAX};
-use crate::model::{Conversation, ConversationId, Membership, Seq, Timestamp, UserId};
+use crate::model::{
+    Conversation, ConversationId, Membership, Message, Rev, Seq, Timestamp, UserId,
+};
 use crate::pipeline::heads::not_in_it;
-use crate::ports::store::{LogRange, Store};
+use crate::ports::store::{LogRange, Mark, Store};
 
 /// Every place where each of these is a member now, in the order asked.
 pub(super) async fn of(store: &dyn Store, users: &[UserId]) -> Result<Vec<Vec<Membership>>> {
@@ -136,6 +138,28 @@ impl Query {
             return Ok(Vec::new());
         }
         read(self.store.heads(ids)).await
+    }
+
+    /// How far each conversation that exists has come.
+    pub(crate) async fn marks(&self, ids: &[ConversationId]) -> Result<Vec<Mark>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        read(self.store.marks(ids)).await
+    }
+
+    /// What was edited or deleted after these changes, rising in `rev`, at most `limit` a conversation.
+    pub(crate) async fn changes(
+        &self,
+        after: &[(ConversationId, Rev)],
+        limit: usize,
+    ) -> Result<Vec<Vec<Arc<Message>>>> {
+        if after.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = read(self.store.changes(after, limit)).await?;
+        let shared = |list: Vec<Message>| list.into_iter().map(Arc::new).collect();
+        Ok(found.into_iter().map(shared).collect())
     }
 
     /// People who share a conversation with each of these, in the order asked.

@@ -9,12 +9,13 @@ use foldhash::fast::RandomState;
 use crate::command::CursorKind;
 use crate::limits::{CLOCK_OFFSET_MAX, UNREAD_SCAN_MAX};
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, EpochId, FileId, Membership, Message,
-    MessageId, MessageKind, Seq, SeqSpans, StoredFile, SystemEvent, Timestamp, UserId,
+    Account, Conversation, ConversationId, ConversationKind, EpochId, FIRST_REV, FileId,
+    Membership, Message, MessageId, MessageKind, Rev, Seq, SeqSpans, StoredFile, SystemEvent,
+    Timestamp, UserId,
 };
 use crate::ports::store::{
     Addition, Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors,
-    LogEnd, LogRange, NewConversation, RefreshToken,
+    LogEnd, LogRange, Mark, NewConversation, RefreshToken,
 };
 
 #[derive(Clone, Default)]
@@ -85,6 +86,9 @@ impl State {
                 let rooms = self.rooms.entry(*user).or_default();
                 rooms.insert(append.conversation);
             }
+        }
+        if let Some(rev) = append.conversation_rev() {
+            log.conversation.rev = rev;
         }
         self.must(dense, "messages follow one another, and times do not fall");
         Appended::Committed
@@ -164,13 +168,18 @@ impl State {
         messages.find(|message| message.id == id).map(|m| &**m)
     }
 
+    /// Changes a message, as the next change of its conversation.
     pub(super) fn change(
         &mut self,
         id: MessageId,
         change: impl FnOnce(&mut Message),
     ) -> Option<Message> {
-        let mut messages = self.logs.values_mut().flat_map(|log| &mut log.messages);
-        let message = Arc::make_mut(messages.find(|message| message.id == id)?);
+        let of = |log: &Log| log.messages.iter().position(|message| message.id == id);
+        let mut logs = self.logs.values_mut();
+        let (place, log) = logs.find_map(|log| Some((of(log)?, log)))?;
+        log.conversation.change_seq += 1;
+        let message = Arc::make_mut(&mut log.messages[place]);
+        message.rev = log.conversation.change_seq;
         change(message);
         Some(message.clone())
     }
@@ -195,6 +204,8 @@ impl State {
             last_ordinal: 0,
             created_at: new.created_at,
             updated_at: new.created_at,
+            rev: FIRST_REV,
+            change_seq: FIRST_REV,
         };
         let place = |user: &UserId| {
             let place = Place {
@@ -316,7 +327,24 @@ impl Log {
             last_seq: self.conversation.last_seq,
             last_ordinal: self.conversation.last_ordinal,
             updated_at: self.conversation.updated_at,
+            change_seq: self.conversation.change_seq,
         })
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            conversation: self.conversation.id,
+            last_seq: self.conversation.last_seq,
+            change_seq: self.conversation.change_seq,
+        }
+    }
+
+    pub(super) fn changes(&self, after: Rev, limit: usize) -> Vec<Message> {
+        let changed = |message: &&Arc<Message>| message.rev > after.max(FIRST_REV);
+        let mut changed: Vec<&Arc<Message>> = self.messages.iter().filter(changed).collect();
+        changed.sort_unstable_by_key(|message| message.rev);
+        let changed = changed.into_iter().take(limit);
+        changed.map(|message| (**message).clone()).collect()
     }
 
     pub(super) fn range(&self, range: LogRange, limit: usize) -> Vec<Message> {

@@ -14,12 +14,12 @@ use super::rng::Rng;
 use crate::limits::EPOCHS_KEPT_MAX;
 use crate::model::{
     Conversation, ConversationId, EpochId, Lineage, Membership, Message, MessageId, MessageKind,
-    Seq, Timestamp, UserId,
+    Rev, Seq, Timestamp, UserId,
 };
 use crate::ports::store::{
     Addition, Append, Appended, Audience, ConversationChange, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, HistoryStore,
-    LogRange, NewConversation, NodeStore, Store, StoreError, StoreResult,
+    LogRange, Mark, NewConversation, NodeStore, Store, StoreError, StoreResult,
 };
 
 /// Logs, accounts and tokens in memory, with fault dials.
@@ -243,13 +243,25 @@ impl ConversationStore for MemoryStore {
         Ok(logs.map(|log| log.conversation.clone()).collect())
     }
 
-    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
+    async fn marks(&self, ids: &[ConversationId]) -> StoreResult<Vec<Mark>> {
         self.reading().await?;
         let state = self.state.lock();
         let logs = ids.iter().filter_map(|id| state.logs.get(id));
-        Ok(logs
-            .map(|log| (log.conversation.id, log.conversation.last_seq))
-            .collect())
+        Ok(logs.map(Log::mark).collect())
+    }
+
+    async fn changes(
+        &self,
+        after: &[(ConversationId, Rev)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>> {
+        self.reading().await?;
+        let state = self.state.lock();
+        let read = |(id, after): &(ConversationId, Rev)| {
+            let log = state.logs.get(id);
+            log.map_or_else(Vec::new, |log| log.changes(*after, limit))
+        };
+        Ok(after.iter().map(read).collect())
     }
 
     async fn messages_by_client_id(
@@ -319,15 +331,14 @@ impl ConversationStore for MemoryStore {
     }
 
     async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>> {
-        self.writing(move |state| {
-            state.change(id, |message| {
+        self.writing(move |state| match state.find(id) {
+            Some(message) if message.deleted => Some(message.clone()),
+            _ => state.change(id, |message| {
                 message.content.clear();
                 message.attachments.clear();
-                if !message.deleted {
-                    message.updated_at = at;
-                }
+                message.updated_at = at;
                 message.deleted = true;
-            })
+            }),
         })
         .await
     }

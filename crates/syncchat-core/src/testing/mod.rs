@@ -13,7 +13,8 @@ mod rng;
 use std::sync::Arc;
 
 use crate::model::{
-    ConversationId, Message, MessageId, MessageKind, PresenceStatus, Timestamp, User, UserId,
+    ConversationId, FIRST_REV, Message, MessageId, MessageKind, PresenceStatus, Timestamp, User,
+    UserId,
 };
 
 pub use clocks::ManualClocks;
@@ -41,6 +42,7 @@ pub fn message(conversation: ConversationId, sender: UserId, content: &str) -> M
         deleted: false,
         created_at: Timestamp::now(),
         updated_at: Timestamp::now(),
+        rev: FIRST_REV,
     }
 }
 

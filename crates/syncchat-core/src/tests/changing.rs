@@ -1,6 +1,7 @@
 use super::*;
 use crate::command::{CursorKind, EditMessage};
 use crate::model::{MessageId, MessageKind, SystemEvent};
+use crate::ports::fleet::FleetListener;
 
 #[tokio::test]
 async fn a_pair_has_one_conversation_and_everybody_named_must_exist() {
@@ -326,4 +327,36 @@ async fn cursors_that_wait_share_a_write() {
         assert_eq!(mark.await, Ok(0));
     }
     assert_eq!(world.store.calls() - before, 1);
+}
+
+/// An edit is told to the other nodes; what they remember of the message as it was is no answer any more.
+#[tokio::test]
+async fn a_resend_at_another_node_is_answered_with_the_message_as_it_is_now() {
+    let world = World::new(2);
+    let [me, you] = world.people[..] else {
+        unreachable!()
+    };
+    let id = world.group(&[me, you]).await;
+    let sent = world.chat.send(send_named(me, id, "hello", "x")).await;
+    let sent = sent.expect("sent");
+    let there = world.other_node();
+    let command = EditMessage::new(me, sent.id, "hullo".into()).expect("a good edit");
+    let edited = there.chat.edit(command).await.expect("edited");
+    assert_eq!((sent.rev, edited.rev), (1, 2));
+    let listener = world.chat.listening(Arc::new(Deaf));
+    there
+        .fleet
+        .take()
+        .iter()
+        .for_each(|event| listener.on_event(event));
+    let again = world.chat.send(send_named(me, id, "hello", "x")).await;
+    assert_eq!(again.expect("a resend").content, "hullo");
+}
+
+struct Deaf;
+
+impl FleetListener for Deaf {
+    fn on_event(&self, _: &FleetEvent) {}
+
+    fn on_doubt(&self) {}
 }

@@ -4,6 +4,7 @@ mod changing;
 mod clocks;
 mod files;
 mod in_doubt;
+mod missed_changes;
 mod reading;
 mod sending;
 mod simulation;

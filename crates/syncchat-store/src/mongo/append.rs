@@ -177,12 +177,21 @@ fn heads(append: &Append) -> Vec<Document> {
     statements
 }
 
-/// The statements that change a conversation's title and participants. Each matches one document.
+/// The statements that change a conversation's title and participants, and with them its version. Each
+/// matches one document.
 pub(super) fn changes(append: &Append) -> impl Iterator<Item = Document> {
     let id = append.conversation.oid();
+    let rev = append.conversation_rev().map(int);
     append.changes.iter().map(move |change| {
-        let update = match change {
-            ConversationChange::Rename { title } => doc! { "$set": { "title": title } },
+        let mut set = Document::new();
+        if let Some(rev) = rev {
+            set.insert("rev", rev);
+        }
+        let mut update = match change {
+            ConversationChange::Rename { title } => {
+                set.insert("title", title);
+                doc! {}
+            }
             ConversationChange::Add { user, .. } => {
                 doc! { "$addToSet": { "participants": user.oid() } }
             }
@@ -190,6 +199,9 @@ pub(super) fn changes(append: &Append) -> impl Iterator<Item = Document> {
                 doc! { "$pull": { "participants": user.oid() } }
             }
         };
+        if !set.is_empty() {
+            update.insert("$set", set);
+        }
         doc! { "q": { "_id": id }, "u": update }
     })
 }

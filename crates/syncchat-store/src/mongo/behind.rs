@@ -139,8 +139,10 @@ async fn take_place(
     if !is_unchanged(store, session, append, end.last_seq).await? {
         return Ok(None);
     }
-    let people: Vec<_> = changes(append).collect();
-    if !people.is_empty() {
+    if !append.changes.is_empty() {
+        let mut placed = append.clone();
+        placed.put_behind(end);
+        let people: Vec<_> = changes(&placed).collect();
         let expected = people.len() as u64;
         let update = doc! { "update": "conversations", "updates": people, "ordered": true };
         let reply = store

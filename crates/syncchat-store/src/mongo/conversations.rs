@@ -9,12 +9,10 @@ use mongodb::bson::{Bson, doc};
 use serde::Deserialize;
 use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, UserId};
 use syncchat_core::ports::store::{
-    ConversationCursor, CreatedConversation, NewConversation, StoreResult,
+    ConversationCursor, CreatedConversation, Mark, NewConversation, StoreResult,
 };
 
-use super::documents::{
-    ConversationRecord, HeadRecord, Id, MemberRecord, binary, count, date, int, oids,
-};
+use super::documents::{ConversationRecord, HeadRecord, Id, MemberRecord, binary, date, int, oids};
 use super::errors::store_error;
 use super::transaction::{self, Failure};
 use super::{MongoStore, query};
@@ -32,18 +30,18 @@ pub(super) async fn by_ids(
     found.into_iter().map(Conversation::try_from).collect()
 }
 
+pub(super) async fn marks(store: &MongoStore, ids: &[ConversationId]) -> StoreResult<Vec<Mark>> {
+    let found = head_records(store, ids).await?;
+    Ok(found.into_iter().map(Mark::from).collect())
+}
+
 pub(super) async fn heads(
     store: &MongoStore,
     ids: &[ConversationId],
 ) -> StoreResult<Vec<(ConversationId, Seq)>> {
-    let found = head_records(store, ids).await?;
-    let head = |head: HeadRecord| {
-        (
-            ConversationId::from_bytes(head.id.bytes()),
-            count(head.last_seq),
-        )
-    };
-    Ok(found.into_iter().map(head).collect())
+    let marks = marks(store, ids).await?;
+    let head = |mark: &Mark| (mark.conversation, mark.last_seq);
+    Ok(marks.iter().map(head).collect())
 }
 
 pub(super) async fn head_records(
@@ -53,7 +51,7 @@ pub(super) async fn head_records(
     query::fields(
         &store.conversations.clone_with_type(),
         doc! { "_id": { "$in": oids(ids) }, "lastSeq": { "$exists": true } },
-        doc! { "lastSeq": 1, "lastOrdinal": 1, "updatedAt": 1 },
+        HeadRecord::fields(),
     )
     .await
 }
@@ -102,6 +100,8 @@ async fn insert(
         last_ordinal: 0,
         created_at: date(new.created_at),
         updated_at: date(new.created_at),
+        rev: None,
+        change_seq: None,
     };
     let members = new
         .participants

@@ -56,6 +56,10 @@ pub(super) fn messages_by_seq() -> Document {
     doc! { "conversationId": 1, "seq": 1 }
 }
 
+fn messages_by_rev() -> Document {
+    doc! { "conversationId": 1, "rev": 1 }
+}
+
 pub(super) fn messages_by_sender() -> Document {
     doc! { "conversationId": 1, "sender": 1, "type": 1, "seq": 1 }
 }
@@ -144,6 +148,9 @@ pub(super) fn after_takeover() -> Vec<Index> {
         ),
         index("messages", "conversationId_deleted_seq", messages_deleted())
             .only(doc! { "deleted": true }),
+        // What was changed lately. Most messages are not in it.
+        index("messages", "conversationId_rev", messages_by_rev())
+            .only(doc! { "rev": { "$gt": 1 } }),
         // Who was added lately. Few messages are in it.
         index("messages", "type__id", doc! { "type": 1, "_id": 1 }).only(doc! { "type": "system" }),
     ]

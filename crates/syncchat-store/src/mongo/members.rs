@@ -32,7 +32,7 @@ pub(super) async fn of_users(
     let heads: Vec<HeadRecord> = query::fields(
         &store.conversations.clone_with_type(),
         doc! { "participants": { "$in": &ids }, "lastSeq": { "$exists": true } },
-        doc! { "lastSeq": 1, "lastOrdinal": 1, "updatedAt": 1 },
+        HeadRecord::fields(),
     )
     .await?;
     let rooms: Vec<ObjectId> = heads.iter().map(|head| head.id).collect();
@@ -85,6 +85,7 @@ fn with_heads(heads: Vec<HeadRecord>, rows: Vec<MemberRecord>) -> Vec<Membership
             last_seq: count(head.last_seq),
             last_ordinal: count(head.last_ordinal),
             updated_at: timestamp(head.updated_at),
+            change_seq: head.change_seq(),
         })
     };
     rows.into_iter().filter_map(membership).collect()

@@ -2,15 +2,19 @@
 
 use std::collections::HashMap;
 
+use mongodb::ClientSession;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
-use syncchat_core::model::{ConversationId, Message, MessageId, Seq, Timestamp, UserId};
+use syncchat_core::model::{
+    ConversationId, FIRST_REV, Message, MessageId, Rev, Seq, Timestamp, UserId,
+};
 use syncchat_core::ports::store::{LogRange, StoreResult};
 
 use super::MongoStore;
 use super::documents::{Id, MessageRecord, count, date, int, oids};
-use super::errors::store_error;
+use super::transaction::{self, Failure};
 use super::{indexes, query, union};
 use crate::limits::CALL_TIMEOUT;
 
@@ -209,19 +213,103 @@ pub(super) async fn delete(
     }
 }
 
+/// Changes a message that is not deleted, as the next change of its conversation.
+///
+/// In one transaction with the conversation, which therefore keeps other changes out from the moment in
+/// which the number is taken until the change is there: changes become visible in the order of their
+/// numbers. Messages that are written there meanwhile are kept out for those few round trips too.
 async fn change_undeleted(
     store: &MongoStore,
     id: MessageId,
     change: Document,
 ) -> StoreResult<Option<Message>> {
+    transaction::until_let_in(store, async || change_once(store, id, &change).await).await
+}
+
+async fn change_once(
+    store: &MongoStore,
+    id: MessageId,
+    change: &Document,
+) -> Result<Option<Message>, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Home {
+        conversation_id: ObjectId,
+    }
     let filter = doc! { "_id": id.oid(), "deleted": { "$ne": true } };
-    store
+    let mut session = transaction::begin(&store.client).await?;
+    let home = store
         .messages
-        .find_one_and_update(filter, doc! { "$set": change })
+        .clone_with_type::<Home>()
+        .find_one(filter.clone())
+        .projection(doc! { "_id": 0, "conversationId": 1 })
+        .session(&mut session)
+        .await?;
+    let rev = match home {
+        Some(home) => next_change(store, &mut session, home.conversation_id).await?,
+        None => None,
+    };
+    let Some(rev) = rev else {
+        transaction::abort(&mut session).await;
+        return Ok(None);
+    };
+    let mut set = change.clone();
+    set.insert("rev", int(rev));
+    let changed = store
+        .messages
+        .find_one_and_update(filter, doc! { "$set": set })
+        .return_document(ReturnDocument::After)
+        .session(&mut session)
+        .await?;
+    transaction::commit(&mut session).await?;
+    Ok(changed.map(Message::try_from).transpose()?)
+}
+
+/// Takes the next number of a change in a conversation; `None` if there is no such conversation.
+async fn next_change(
+    store: &MongoStore,
+    session: &mut ClientSession,
+    conversation: ObjectId,
+) -> Result<Option<Rev>, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Raised {
+        change_seq: i64,
+    }
+    // Where there is none yet, no message was changed.
+    let known = doc! { "$ifNull": ["$changeSeq", int(FIRST_REV)] };
+    let raise = vec![doc! { "$set": { "changeSeq": { "$add": [known, 1_i64] } } }];
+    let raised = store
+        .conversations
+        .clone_with_type::<Raised>()
+        .find_one_and_update(doc! { "_id": conversation }, raise)
+        .projection(doc! { "_id": 0, "changeSeq": 1 })
         .return_document(ReturnDocument::After)
         .max_time(CALL_TIMEOUT)
-        .await
-        .map_err(|error| store_error(&error))?
-        .map(Message::try_from)
-        .transpose()
+        .session(session)
+        .await?;
+    Ok(raised.map(|raised| count(raised.change_seq)))
+}
+
+/// Told apart from most messages by the index `conversationId_rev`, which holds only what was changed.
+pub(super) async fn changes(
+    store: &MongoStore,
+    after: &[(ConversationId, Rev)],
+    limit: usize,
+) -> StoreResult<Vec<Vec<Message>>> {
+    if limit == 0 {
+        return Ok(vec![Vec::new(); after.len()]);
+    }
+    let pipeline = |&(conversation, rev): &(ConversationId, Rev)| {
+        let later = doc! { "$gt": int(rev.max(FIRST_REV)) };
+        vec![
+            doc! { "$match": { "conversationId": conversation.oid(), "rev": later } },
+            doc! { "$sort": { "rev": 1 } },
+            doc! { "$limit": int(limit as u64) },
+        ]
+    };
+    let pipelines = after.iter().map(pipeline).collect();
+    let found: Vec<Vec<MessageRecord>> =
+        union::run(&store.messages.clone_with_type(), pipelines).await?;
+    found.into_iter().map(to_messages).collect()
 }

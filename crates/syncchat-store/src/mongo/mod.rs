@@ -40,12 +40,12 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
 use syncchat_core::model::{
     Account, Conversation, ConversationId, EpochId, FileClaim, FileId, Lineage, Membership,
-    Message, MessageId, Seq, StoredFile, Timestamp, User, UserId,
+    Message, MessageId, Rev, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, FileChange,
-    FileStore, HistoryStore, LogRange, NewConversation, NodeNote, NodeStore, NotedNode,
+    FileStore, HistoryStore, LogRange, Mark, NewConversation, NodeNote, NodeStore, NotedNode,
     PresenceChange, RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
@@ -154,8 +154,17 @@ impl ConversationStore for MongoStore {
             .await
     }
 
-    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
-        self.call("heads", conversations::heads(self, ids)).await
+    async fn marks(&self, ids: &[ConversationId]) -> StoreResult<Vec<Mark>> {
+        self.call("marks", conversations::marks(self, ids)).await
+    }
+
+    async fn changes(
+        &self,
+        after: &[(ConversationId, Rev)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>> {
+        self.call("changes", messages::changes(self, after, limit))
+            .await
     }
 
     async fn messages_by_client_id(
@@ -190,8 +199,8 @@ impl ConversationStore for MongoStore {
         content: String,
         at: Timestamp,
     ) -> StoreResult<Option<Message>> {
-        self.call("edit_message", messages::edit(self, id, &content, at))
-            .await
+        let work = messages::edit(self, id, &content, at);
+        self.call("edit_message", work).await
     }
 
     async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>> {

@@ -1,17 +1,18 @@
 //! Multi-document transactions: how they begin, how they end, and when they are tried again.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::error::{Error, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, TransactionOptions, WriteConcern};
 use mongodb::{Client, ClientSession};
 use syncchat_core::ports::store::{StoreError, StoreResult};
 
+use super::MongoStore;
 use super::errors::{is_duplicate, is_transient, store_error};
 use crate::limits::{
     APPEND_TIMEOUT, MONGO_ATTEMPTS_MAX, MONGO_COMMIT_ATTEMPTS_MAX, MONGO_CROWD_PAUSE,
-    MONGO_PAUSE_MAX,
+    MONGO_CROWDED_SPAN, MONGO_PAUSE_MAX, MONGO_TOGETHER_ATTEMPTS_MAX,
 };
 
 /// Why a transaction wrote nothing, or may have.
@@ -108,6 +109,37 @@ where
     Err(StoreError::Unavailable(format!(
         "others got in the way {MONGO_ATTEMPTS_MAX} times"
     )))
+}
+
+/// Tries for [`MONGO_CROWDED_SPAN`], where others may be writing to the same document all the time. What
+/// is in the way and does not go on is ended.
+pub(super) async fn until_let_in<T, F>(
+    store: &MongoStore,
+    mut attempt: impl FnMut() -> F,
+) -> StoreResult<T>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let begun = Instant::now();
+    let mut tried = 0;
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(Failure::Store(error)) => return Err(error),
+            Err(Failure::Conflict | Failure::Duplicate) => {
+                metrics::counter!("syncchat_mongodb_conflicts_total").increment(1);
+            }
+        }
+        if begun.elapsed() >= MONGO_CROWDED_SPAN {
+            let text = "others got in the way all the time".into();
+            return Err(StoreError::Unavailable(text));
+        }
+        if tried >= MONGO_TOGETHER_ATTEMPTS_MAX {
+            super::orphans::end(store).await;
+        }
+        pause_in_crowd(tried).await;
+        tried += 1;
+    }
 }
 
 /// Waits a random time that grows with the number of tries, so that those who met do not meet

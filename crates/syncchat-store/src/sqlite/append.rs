@@ -41,6 +41,11 @@ fn append_one(connection: &Connection, append: &Append) -> rusqlite::Result<Appe
     for change in &append.changes {
         apply_change(connection, append, change)?;
     }
+    if let Some(rev) = append.conversation_rev() {
+        connection
+            .prepare_cached("UPDATE conversations SET rev = ?2 WHERE id = ?1")?
+            .execute(params![append.conversation.bytes(), int(rev)])?;
+    }
     Ok(Appended::Committed)
 }
 

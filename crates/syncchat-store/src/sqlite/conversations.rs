@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, SeqSpans, UserId};
-use syncchat_core::ports::store::{ConversationCursor, CreatedConversation, NewConversation};
+use syncchat_core::model::{Conversation, ConversationId, ConversationKind, SeqSpans, UserId};
+use syncchat_core::ports::store::{ConversationCursor, CreatedConversation, Mark, NewConversation};
 
 use super::errors::damaged;
 use super::rows::{
@@ -23,17 +23,24 @@ pub(super) fn by_ids(
         .collect()
 }
 
-pub(super) fn heads(
+pub(super) fn marks(
     connection: &Connection,
     ids: &[ConversationId],
-) -> rusqlite::Result<Vec<(ConversationId, Seq)>> {
-    let mut find = connection.prepare_cached("SELECT last_seq FROM conversations WHERE id = ?1")?;
-    let mut heads = Vec::with_capacity(ids.len());
+) -> rusqlite::Result<Vec<Mark>> {
+    let mut find = connection
+        .prepare_cached("SELECT last_seq, change_seq FROM conversations WHERE id = ?1")?;
+    let mut marks = Vec::with_capacity(ids.len());
     for id in ids {
-        let head = find.query_row([id.bytes()], |row| row.get(0)).optional()?;
-        heads.extend(head.map(|head| (*id, head)));
+        let mark = find.query_row([id.bytes()], |row| {
+            Ok(Mark {
+                conversation: *id,
+                last_seq: row.get(0)?,
+                change_seq: row.get(1)?,
+            })
+        });
+        marks.extend(mark.optional()?);
     }
-    Ok(heads)
+    Ok(marks)
 }
 
 pub(super) fn create(

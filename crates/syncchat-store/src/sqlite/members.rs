@@ -12,7 +12,7 @@ use super::rows::{MESSAGE_COLUMNS, int, message, spans};
 
 const MEMBERSHIP: &str =
     "SELECT m.conversation, m.user, m.spans, m.read_seq, m.read_ordinal, m.delivered_seq,
-         c.last_seq, c.last_ordinal, c.updated_at
+         c.last_seq, c.last_ordinal, c.updated_at, c.change_seq
      FROM members m JOIN conversations c ON c.id = m.conversation";
 
 fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
@@ -26,6 +26,7 @@ fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
         last_seq: row.get(6)?,
         last_ordinal: row.get(7)?,
         updated_at: Timestamp::from_millis(row.get(8)?),
+        change_seq: row.get(9)?,
     })
 }
 

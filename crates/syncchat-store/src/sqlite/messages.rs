@@ -1,7 +1,9 @@
 //! Reading the log, and changing what was said.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use syncchat_core::model::{ConversationId, Message, MessageId, Seq, Timestamp, UserId};
+use syncchat_core::model::{
+    ConversationId, FIRST_REV, Message, MessageId, Rev, Seq, Timestamp, UserId,
+};
 use syncchat_core::ports::store::LogRange;
 
 use super::rows::{MESSAGE_COLUMNS, int, message};
@@ -127,15 +129,14 @@ pub(super) fn edit(
     content: &str,
     at: Timestamp,
 ) -> rusqlite::Result<Option<Message>> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE messages SET content = ?2, edited = 1, updated_at = ?3
-             WHERE id = ?1 AND deleted = 0",
-        )?
-        .execute(params![id.bytes(), content, at.millis()])?;
-    if changed == 0 {
+    let Some(rev) = next_change(connection, id)? else {
         return Ok(None);
-    }
+    };
+    connection
+        .prepare_cached(
+            "UPDATE messages SET content = ?2, edited = 1, updated_at = ?3, rev = ?4 WHERE id = ?1",
+        )?
+        .execute(params![id.bytes(), content, at.millis(), int(rev)])?;
     by_id(connection, id)
 }
 
@@ -144,11 +145,50 @@ pub(super) fn delete(
     id: MessageId,
     at: Timestamp,
 ) -> rusqlite::Result<Option<Message>> {
+    if let Some(rev) = next_change(connection, id)? {
+        connection
+            .prepare_cached(
+                "UPDATE messages SET content = '', attachments = NULL, deleted = 1, updated_at = ?2,
+                     rev = ?3
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.bytes(), at.millis(), int(rev)])?;
+    }
+    by_id(connection, id)
+}
+
+/// Takes the next number of a change in the conversation of this message; `None` if there is no such
+/// message or it is deleted.
+fn next_change(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Rev>> {
     connection
         .prepare_cached(
-            "UPDATE messages SET content = '', attachments = NULL, deleted = 1, updated_at = ?2
-             WHERE id = ?1 AND deleted = 0",
+            "UPDATE conversations SET change_seq = change_seq + 1
+             WHERE id = (SELECT conversation FROM messages WHERE id = ?1 AND deleted = 0)
+             RETURNING change_seq",
         )?
-        .execute(params![id.bytes(), at.millis()])?;
-    by_id(connection, id)
+        .query_row([id.bytes()], |row| row.get(0))
+        .optional()
+}
+
+/// Told apart from most messages by the index, which holds only what was changed.
+pub(super) fn changes(
+    connection: &Connection,
+    after: &[(ConversationId, Rev)],
+    limit: usize,
+) -> rusqlite::Result<Vec<Vec<Message>>> {
+    let mut page = connection.prepare_cached(&format!(
+        "SELECT {MESSAGE_COLUMNS} FROM messages
+         WHERE conversation = ?1 AND rev > 1 AND rev > ?2 ORDER BY rev LIMIT ?3"
+    ))?;
+    after
+        .iter()
+        .map(|&(conversation, rev)| {
+            let key = params![
+                conversation.bytes(),
+                int(rev.max(FIRST_REV)),
+                int(limit as u64)
+            ];
+            page.query_map(key, message)?.collect()
+        })
+        .collect()
 }

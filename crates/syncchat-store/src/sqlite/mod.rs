@@ -28,13 +28,13 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use syncchat_core::model::{
     Account, Conversation, ConversationId, EpochId, FileClaim, FileId, Lineage, Membership,
-    Message, MessageId, Seq, StoredFile, Timestamp, User, UserId,
+    Message, MessageId, Rev, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
     AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, FileChange,
-    FileStore, HistoryStore, LogRange, NewConversation, NodeStore, PresenceChange, RefreshToken,
-    Rotation, Store, StoreError, StoreResult,
+    FileStore, HistoryStore, LogRange, Mark, NewConversation, NodeStore, PresenceChange,
+    RefreshToken, Rotation, Store, StoreError, StoreResult,
 };
 
 use self::errors::store_error;
@@ -128,9 +128,19 @@ impl ConversationStore for SqliteStore {
             .await
     }
 
-    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
+    async fn marks(&self, ids: &[ConversationId]) -> StoreResult<Vec<Mark>> {
         let ids = ids.to_vec();
-        self.read("heads", move |c| conversations::heads(c, &ids))
+        self.read("marks", move |c| conversations::marks(c, &ids))
+            .await
+    }
+
+    async fn changes(
+        &self,
+        after: &[(ConversationId, Rev)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>> {
+        let after = after.to_vec();
+        self.read("changes", move |c| messages::changes(c, &after, limit))
             .await
     }
 

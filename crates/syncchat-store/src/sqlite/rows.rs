@@ -19,7 +19,7 @@ pub(super) fn int(number: u64) -> i64 {
 
 /// The columns that [`message`] reads, in its order.
 pub(super) const MESSAGE_COLUMNS: &str = "id, conversation, seq, ordinal, sender, content, kind, \
-     event, attachments, reply_to, client_msg_id, edited, deleted, created_at, updated_at";
+     event, attachments, reply_to, client_msg_id, edited, deleted, created_at, updated_at, rev";
 
 pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
@@ -41,6 +41,7 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         deleted: row.get(12)?,
         created_at: Timestamp::from_millis(row.get(13)?),
         updated_at: Timestamp::from_millis(row.get(14)?),
+        rev: row.get(15)?,
     }
     .redacted())
 }
@@ -146,7 +147,7 @@ fn attachments_from_json(json: &str) -> rusqlite::Result<Vec<Attachment>> {
 
 /// The columns that [`conversation`] reads, in its order.
 pub(super) const CONVERSATION_COLUMNS: &str =
-    "id, kind, title, last_seq, last_ordinal, created_at, updated_at";
+    "id, kind, title, last_seq, last_ordinal, created_at, updated_at, rev, change_seq";
 
 /// A conversation without its participants.
 pub(super) fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
@@ -160,6 +161,8 @@ pub(super) fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         last_ordinal: row.get(4)?,
         created_at: Timestamp::from_millis(row.get(5)?),
         updated_at: Timestamp::from_millis(row.get(6)?),
+        rev: row.get(7)?,
+        change_seq: row.get(8)?,
     })
 }
 

@@ -55,6 +55,7 @@ fn append(conversation: ConversationId, sender: UserId, seq: u64, content: Strin
         deleted: false,
         created_at: at,
         updated_at: at,
+        rev: 1,
     };
     Append {
         conversation,
@@ -184,6 +185,34 @@ async fn what_was_written_is_there_when_opened_again() {
     assert_eq!(store.migrate().await.unwrap(), Vec::<String>::new());
 }
 
+/// A file of the release before messages and conversations had versions.
+#[tokio::test]
+async fn what_an_older_release_wrote_is_the_first_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, id, user) = prepared(&dir).await;
+    let first = append(id, user, 1, "1".into());
+    let message = first.messages[0].id;
+    store.append(vec![first]).await.unwrap();
+    let older = store.writer.run(|c| {
+        c.execute_batch(
+            "DROP INDEX messages_by_rev;
+             ALTER TABLE messages DROP COLUMN rev;
+             ALTER TABLE conversations DROP COLUMN rev;
+             ALTER TABLE conversations DROP COLUMN change_seq;
+             PRAGMA user_version = 5;",
+        )
+    });
+    older.await.unwrap();
+    drop(store);
+    let store = open(&dir).await.unwrap();
+    assert!(!store.migrate().await.unwrap().is_empty());
+    assert_eq!(store.message(message).await.unwrap().unwrap().rev, 1);
+    let conversation = store.conversations(&[id]).await.unwrap().remove(0);
+    assert_eq!((conversation.rev, conversation.change_seq), (1, 1));
+    let edited = store.edit_message(message, "2".into(), Timestamp::now());
+    assert_eq!(edited.await.unwrap().unwrap().rev, 2);
+}
+
 #[tokio::test]
 async fn additions_are_found_however_much_was_said_since_in_older_files_too() {
     let dir = tempfile::tempdir().unwrap();
@@ -208,7 +237,14 @@ async fn additions_are_found_however_much_was_said_since_in_older_files_too() {
     }
     drop(store);
     let file = Connection::open(dir.path().join("syncchat.db")).unwrap();
-    file.execute_batch("DROP INDEX messages_system").unwrap();
+    file.execute_batch(
+        "DROP INDEX messages_system;
+         DROP INDEX messages_by_rev;
+         ALTER TABLE messages DROP COLUMN rev;
+         ALTER TABLE conversations DROP COLUMN rev;
+         ALTER TABLE conversations DROP COLUMN change_seq;",
+    )
+    .unwrap();
     file.pragma_update(None, "user_version", 4).unwrap();
     drop(file);
     let store = open(&dir).await.unwrap();

@@ -498,6 +498,7 @@ pub async fn edits_and_deletions(world: World) {
         content: "first".into(),
         edited: true,
         updated_at: later,
+        rev: 2,
         ..message.clone()
     };
     assert_eq!(edited.unwrap().as_ref(), Some(&expected));
@@ -511,6 +512,7 @@ pub async fn edits_and_deletions(world: World) {
         content: String::new(),
         deleted: true,
         updated_at: last,
+        rev: 3,
         ..expected
     };
     let deleted = store.delete_message(message.id, last).await.unwrap();
@@ -539,6 +541,7 @@ pub async fn unknown_things_are_not_found(world: World) {
     assert_eq!(store.conversations(&[conversation]).await.unwrap(), []);
     assert_eq!(store.conversations(&[]).await.unwrap(), []);
     assert_eq!(store.heads(&[conversation]).await.unwrap(), []);
+    assert_eq!(store.marks(&[conversation]).await.unwrap(), []);
     let [anna] = people();
     let head = world.conversation(world.group(&[anna]).await).await;
     let gone = syncchat_core::model::Conversation {

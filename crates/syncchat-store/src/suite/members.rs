@@ -34,6 +34,38 @@ impl World {
     }
 }
 
+pub async fn each_change_is_a_version_of_its_own(world: World) {
+    let [anna, ben] = people();
+    let id = world.group(&[anna]).await;
+    assert_eq!(world.conversation(id).await.rev, 1);
+    world.say(id, anna, "1").await;
+    assert_eq!(world.conversation(id).await.rev, 1, "talk changes nothing");
+    let by = anna;
+    let rename = |title: &str| SystemEvent::Renamed {
+        by,
+        title: title.into(),
+    };
+    world
+        .change(id, by, SystemEvent::Added { by, user: ben })
+        .await;
+    assert_eq!(world.conversation(id).await.rev, 3);
+    world.change(id, by, rename("new")).await;
+    assert_eq!(world.conversation(id).await.rev, 4);
+    let stale = world.conversation(id).await;
+    world.say(id, anna, "4").await;
+    // Behind what was said meanwhile, where the store does that.
+    let behind = world
+        .store
+        .append_behind(system(&stale, by, rename("newer")));
+    if behind.await.unwrap() == Appended::Moved {
+        world.change(id, by, rename("newer")).await;
+    }
+    let now = world.conversation(id).await;
+    assert_eq!((now.last_seq, now.rev), (5, 6));
+    world.change(id, by, SystemEvent::Left { user: ben }).await;
+    assert_eq!(world.conversation(id).await.rev, 7);
+}
+
 /// Whoever became a member lately is found, by a new conversation or by a message.
 pub async fn additions_of_late_are_found(world: World) {
     let [ann, bob, eve] = people();
@@ -114,6 +146,7 @@ pub async fn changes_come_with_their_message(world: World) {
         last_seq: 3,
         last_ordinal: 2,
         updated_at: conversation.updated_at,
+        change_seq: 1,
     };
     assert_eq!(world.membership(cleo, id).await, Some(expected.clone()));
     assert_eq!(world.places(cleo).await, [expected]);

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 pub mod accounts;
+pub mod changes;
 pub mod conversations;
 pub mod files;
 pub mod history;
@@ -21,8 +22,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use syncchat_core::model::{
-    Conversation, ConversationId, ConversationKind, Membership, Message, MessageId, MessageKind,
-    SystemEvent, Timestamp, UserId,
+    Conversation, ConversationId, ConversationKind, FIRST_REV, Membership, Message, MessageId,
+    MessageKind, SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::store::{
     Append, Appended, ConversationChange, CreatedConversation, LogRange, NewConversation, Store,
@@ -67,9 +68,13 @@ macro_rules! behaviour_suite {
             times::a_time_that_is_ahead_is_taken_back,
             times::the_time_of_the_store_is_told,
             log::edits_and_deletions,
+            changes::changes_have_an_order_of_their_own,
+            changes::an_edit_and_a_deletion_at_once_end_deleted,
+            changes::changes_become_visible_in_the_order_of_their_numbers,
             log::unknown_things_are_not_found,
             pages::pages_are_spans_of_each_log,
             members::changes_come_with_their_message,
+            members::each_change_is_a_version_of_its_own,
             members::additions_of_late_are_found,
             members::places_of_many_are_their_own,
             members::who_comes_back_missed_what_was_said,
@@ -234,6 +239,7 @@ pub fn text(head: &Conversation, nth: u64, sender: UserId, content: &str) -> Mes
         deleted: false,
         created_at: at,
         updated_at: at,
+        rev: FIRST_REV,
     }
 }
 

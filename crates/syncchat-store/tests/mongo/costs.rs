@@ -5,7 +5,7 @@ use mongodb::Database;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use syncchat_core::command::CursorKind;
-use syncchat_core::model::{Timestamp, UserId};
+use syncchat_core::model::{MessageId, Timestamp, UserId};
 use syncchat_core::ports::store::{Append, Appended, LogRange};
 use syncchat_store::suite::{World, named, one, people, text};
 
@@ -100,6 +100,17 @@ async fn check(
         .unwrap();
     let read = documents_read(database).await;
     assert!((1..=6).contains(&read), "advance read {read}");
+
+    let mark = store.marks(&[id]).await.unwrap().remove(0);
+    let read = documents_read(database).await;
+    assert_eq!(read, 1, "a mark read {read}");
+    let after = [(id, mark.change_seq - 10)];
+    let changed = store.changes(&after, 50).await.unwrap();
+    assert_eq!(changed[0].len(), 10);
+    let read = documents_read(database).await;
+    assert!((10..=20).contains(&read), "changes read {read}");
+    let edited = store.edit_message(MessageId::generate(), String::new(), Timestamp::now());
+    assert_eq!(edited.await.unwrap(), None);
 
     world.say(id, anna, "one more").await;
     documents_read(database).await;

@@ -22,7 +22,7 @@ pub use self::nodes::{NodeNote, NodeStore, NotedNode};
 use crate::command::CursorKind;
 use crate::model::{
     Conversation, ConversationId, ConversationKind, Membership, Message, MessageId, MessageKind,
-    Seq, SeqSpans, SystemEvent, Timestamp, UserId,
+    Rev, Seq, SeqSpans, SystemEvent, Timestamp, UserId,
 };
 
 /// Why a store could not do what it was asked.
@@ -148,6 +148,13 @@ impl LogEnd {
 }
 
 impl Append {
+    /// The conversation's [`Conversation::rev`] after it, if it changes the title or the members.
+    pub fn conversation_rev(&self) -> Option<Rev> {
+        let told = |message: &&Arc<Message>| message.kind == MessageKind::System;
+        let last = self.messages.iter().rfind(told)?;
+        (!self.changes.is_empty()).then_some(last.seq + 1)
+    }
+
     /// The same append as it is when the log ends elsewhere than expected.
     pub fn put_behind(&mut self, mut end: LogEnd) {
         let shift = |seq: &mut Seq, from: Seq| *seq = (*seq + end.last_seq).saturating_sub(from);
@@ -214,6 +221,17 @@ pub struct Audience {
     pub readers: Vec<Cursors>,
     /// As [`ConversationStore::furthest_delivered`], of those who got that message.
     pub delivered: Vec<Cursors>,
+}
+
+/// How far a conversation has come: what nodes compare with what they know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Its newest `seq`.
+    pub last_seq: Seq,
+    /// [`Conversation::change_seq`].
+    pub change_seq: Rev,
 }
 
 /// Which part of a log to read.
@@ -283,7 +301,8 @@ pub trait ConversationStore: Send + Sync + 'static {
     /// others; by compare-and-set on `last_seq`. The answer has one entry per append, in order; a conversation occurs once.
     ///
     /// Also raises the conversation's `last_seq`, `last_ordinal`, `updated_at` (to the last
-    /// message's `created_at`) and `lastMessage`, and applies `changes`.
+    /// message's `created_at`) and `lastMessage`, and applies `changes`, with `rev`
+    /// ([`Append::conversation_rev`]).
     async fn append(&self, appends: Vec<Append>) -> StoreResult<Vec<Appended>>;
 
     /// One append to a log in which other nodes were just seen writing: behind whatever talk they
@@ -300,8 +319,28 @@ pub trait ConversationStore: Send + Sync + 'static {
     /// The conversations that exist among these, in any order.
     async fn conversations(&self, ids: &[ConversationId]) -> StoreResult<Vec<Conversation>>;
 
-    /// Newest `seq` of each that exists. Cheaper than [`Self::conversations`].
-    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>>;
+    /// How far each that exists has come. Cheaper than [`Self::conversations`].
+    async fn marks(&self, ids: &[ConversationId]) -> StoreResult<Vec<Mark>>;
+
+    /// Newest `seq` of each that exists, at the same cost.
+    async fn heads(&self, ids: &[ConversationId]) -> StoreResult<Vec<(ConversationId, Seq)>> {
+        let marks = self.marks(ids).await?;
+        Ok(marks
+            .iter()
+            .map(|mark| (mark.conversation, mark.last_seq))
+            .collect())
+    }
+
+    /// Messages that were edited or deleted after the change with this number, in each of these
+    /// conversations, in the order asked: rising in `rev`, each as it is now, at most `limit` each.
+    ///
+    /// A change is seen no later than its number ([`Mark::change_seq`]), and no earlier than those before
+    /// it: a node that has read a number then reads all changes up to it. Cost: that of the answer.
+    async fn changes(
+        &self,
+        after: &[(ConversationId, Rev)],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<Message>>>;
 
     /// Messages that exist among `(conversation, sender, client_msg_id)`.
     async fn messages_by_client_id(
@@ -330,7 +369,8 @@ pub trait ConversationStore: Send + Sync + 'static {
     ) -> StoreResult<Vec<Vec<Message>>>;
 
     /// Gives a message that is not deleted a new content, and marks it edited; `None` if there is
-    /// no such message or it is deleted.
+    /// no such message or it is deleted. Raises the conversation's `change_seq` in the same step, and
+    /// gives the message its number as `rev`.
     async fn edit_message(
         &self,
         id: MessageId,
@@ -338,7 +378,8 @@ pub trait ConversationStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreResult<Option<Message>>;
 
-    /// Empties a message and marks it deleted; again: the same answer. `None` if there is none.
+    /// Empties a message and marks it deleted, with `rev` as an edit does; again: the same answer, and
+    /// no change. `None` if there is none.
     async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>>;
 
     /// Makes a conversation with `last_seq` 0 and its memberships, or finds the pair's.

@@ -3,8 +3,10 @@
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
-use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, SeqSpans, UserId};
-use syncchat_core::ports::store::{Cursors, StoreError};
+use syncchat_core::model::{
+    Conversation, ConversationId, ConversationKind, FIRST_REV, Rev, Seq, SeqSpans, UserId,
+};
+use syncchat_core::ports::store::{Cursors, Mark, StoreError};
 
 use super::{Id, count, int, timestamp};
 use crate::mongo::errors::damaged;
@@ -28,6 +30,17 @@ pub(in crate::mongo) struct ConversationRecord {
     pub(in crate::mongo) last_ordinal: i64,
     pub(in crate::mongo) created_at: DateTime,
     pub(in crate::mongo) updated_at: DateTime,
+    /// Of title and members; absent while they are as they were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) rev: Option<i64>,
+    /// The number of the newest edit or deletion; absent while there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) change_seq: Option<i64>,
+}
+
+/// A version as stored; what was never changed has none.
+pub(in crate::mongo) fn stored_rev(rev: Option<i64>) -> Rev {
+    rev.map_or(FIRST_REV, count).max(FIRST_REV)
 }
 
 impl TryFrom<ConversationRecord> for Conversation {
@@ -51,11 +64,13 @@ impl TryFrom<ConversationRecord> for Conversation {
             last_ordinal: count(record.last_ordinal),
             created_at: timestamp(record.created_at),
             updated_at: timestamp(record.updated_at),
+            rev: stored_rev(record.rev),
+            change_seq: stored_rev(record.change_seq),
         })
     }
 }
 
-/// The part of a conversation that changes with each message.
+/// The part of a conversation that changes with each message, or with a change of one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::mongo) struct HeadRecord {
@@ -65,6 +80,29 @@ pub(in crate::mongo) struct HeadRecord {
     #[serde(default)]
     pub(in crate::mongo) last_ordinal: i64,
     pub(in crate::mongo) updated_at: DateTime,
+    #[serde(default)]
+    change_seq: Option<i64>,
+}
+
+impl HeadRecord {
+    /// What is to be read for one.
+    pub(in crate::mongo) fn fields() -> Document {
+        doc! { "lastSeq": 1, "lastOrdinal": 1, "updatedAt": 1, "changeSeq": 1 }
+    }
+
+    pub(in crate::mongo) fn change_seq(&self) -> Rev {
+        stored_rev(self.change_seq)
+    }
+}
+
+impl From<HeadRecord> for Mark {
+    fn from(record: HeadRecord) -> Mark {
+        Mark {
+            conversation: ConversationId::from_bytes(record.id.bytes()),
+            last_seq: count(record.last_seq),
+            change_seq: record.change_seq(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

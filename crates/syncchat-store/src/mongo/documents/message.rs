@@ -4,11 +4,12 @@ use mongodb::bson::DateTime;
 use mongodb::bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 use syncchat_core::model::{
-    Attachment, ConversationId, FileId, Message, MessageId, MessageKind, SystemEvent, UserId,
+    Attachment, ConversationId, FIRST_REV, FileId, Message, MessageId, MessageKind, SystemEvent,
+    UserId,
 };
 use syncchat_core::ports::store::StoreError;
 
-use super::{Id, count, date, int, timestamp};
+use super::{Id, count, date, int, stored_rev, timestamp};
 use crate::mongo::errors::damaged;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub(in crate::mongo) struct MessageRecord {
     reply_to: Option<ObjectId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_msg_id: Option<String>,
+    /// The number of its last change; absent while there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rev: Option<i64>,
 }
 
 impl From<&Message> for MessageRecord {
@@ -71,6 +75,7 @@ impl From<&Message> for MessageRecord {
                 .collect(),
             reply_to: message.reply_to.map(|id| id.oid()),
             client_msg_id: message.client_msg_id.clone(),
+            rev: (message.rev > FIRST_REV).then(|| int(message.rev)),
         }
     }
 }
@@ -100,6 +105,7 @@ impl TryFrom<MessageRecord> for Message {
             deleted: record.deleted,
             created_at: timestamp(record.created_at),
             updated_at: timestamp(record.updated_at.unwrap_or(record.created_at)),
+            rev: stored_rev(record.rev),
         }
         .redacted())
     }

@@ -10,7 +10,7 @@ mod message;
 
 pub(super) use self::account::{FamilyRecord, RepeatableToken, TokenRecord, UserRecord};
 pub(super) use self::conversation::{
-    ConversationRecord, CursorRecord, HeadRecord, MemberRecord, span_records,
+    ConversationRecord, CursorRecord, HeadRecord, MemberRecord, span_records, stored_rev,
 };
 pub(super) use self::file::{ClaimRecord, FileRecord};
 pub(super) use self::message::MessageRecord;
