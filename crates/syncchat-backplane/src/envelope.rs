@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncchat_core::command::CursorKind;
 use syncchat_core::model::{
-    Attachment, Conversation, ConversationId, ConversationKind, FileId, Message, MessageId,
-    MessageKind, PresenceStatus, SystemEvent, Timestamp, UserId,
+    Attachment, Conversation, ConversationId, ConversationKind, FIRST_REV, FileId, Message,
+    MessageId, MessageKind, PresenceStatus, SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::fleet::{Change, FleetEvent};
 
@@ -165,6 +165,17 @@ struct WireMessage {
     created_at: i64,
     #[serde(rename = "u")]
     updated_at: i64,
+    #[serde(rename = "v", default = "first_rev", skip_serializing_if = "is_first")]
+    rev: u64,
+}
+
+/// What an older release does not say, and this one need not.
+fn first_rev() -> u64 {
+    FIRST_REV
+}
+
+fn is_first(rev: &u64) -> bool {
+    *rev == FIRST_REV
 }
 
 #[derive(Serialize, Deserialize)]
@@ -199,6 +210,11 @@ struct WireConversation {
     last_ordinal: u64,
     created_at: i64,
     updated_at: i64,
+    #[serde(default = "first_rev", skip_serializing_if = "is_first")]
+    rev: u64,
+    /// 0: not known.
+    #[serde(default)]
+    change_seq: u64,
 }
 
 macro_rules! ids {
@@ -427,6 +443,7 @@ impl From<&Message> for WireMessage {
             deleted: message.deleted,
             created_at: message.created_at.millis(),
             updated_at: message.updated_at.millis(),
+            rev: message.rev,
         }
     }
 }
@@ -451,6 +468,7 @@ impl TryFrom<WireMessage> for Message {
             deleted: wire.deleted,
             created_at: Timestamp::from_millis(wire.created_at),
             updated_at: Timestamp::from_millis(wire.updated_at),
+            rev: wire.rev,
         })
     }
 }
@@ -534,6 +552,8 @@ impl From<&Conversation> for WireConversation {
             last_ordinal: conversation.last_ordinal,
             created_at: conversation.created_at.millis(),
             updated_at: conversation.updated_at.millis(),
+            rev: conversation.rev,
+            change_seq: conversation.change_seq,
         }
     }
 }
@@ -552,6 +572,8 @@ impl TryFrom<WireConversation> for Conversation {
             last_ordinal: wire.last_ordinal,
             created_at: Timestamp::from_millis(wire.created_at),
             updated_at: Timestamp::from_millis(wire.updated_at),
+            rev: wire.rev,
+            change_seq: wire.change_seq,
         })
     }
 }
@@ -582,6 +604,7 @@ mod tests {
             deleted: false,
             created_at: Timestamp::from_millis(1),
             updated_at: Timestamp::from_millis(2),
+            rev: 7,
         }
     }
 
@@ -596,6 +619,8 @@ mod tests {
             last_ordinal: 2,
             created_at: Timestamp::from_millis(1),
             updated_at: Timestamp::from_millis(2),
+            rev: 4,
+            change_seq: 7,
         });
         let (id, seq) = (conversation.id, 7);
         let system = |event| {
@@ -704,6 +729,25 @@ mod tests {
             decode(2, &[9, 1, 2]),
             Err(EnvelopeError::Version(9))
         ));
+    }
+
+    #[test]
+    fn versions_that_an_older_release_does_not_tell_are_the_first() {
+        let bytes = |event: &FleetEvent| encode(1, event).unwrap();
+        let message = Arc::new(Message {
+            rev: FIRST_REV,
+            ..message()
+        });
+        let change = Change::Edited;
+        let unchanged = bytes(&FleetEvent::Changed { message, change });
+        assert!(
+            !unchanged.windows(2).any(|pair| pair == b"\xa1v"),
+            "what was never changed is as long as it was"
+        );
+        let Ok(Some(FleetEvent::Changed { message, .. })) = decode(2, &unchanged) else {
+            panic!("a change");
+        };
+        assert_eq!(message.rev, FIRST_REV);
     }
 
     #[test]

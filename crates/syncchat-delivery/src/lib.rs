@@ -31,6 +31,7 @@ mod logs;
 mod seating;
 mod upkeep;
 
+mod changes;
 mod heads;
 mod reader;
 mod replay;
@@ -39,4 +40,4 @@ mod room;
 mod limits;
 
 pub use limits::Config;
-pub use machine::{Frame, Input, Key, Machine, Millis, Outlet, Reason, Seq, Verdict};
+pub use machine::{Frame, Input, Key, Machine, Millis, Outlet, Reason, Rev, Seq, Verdict};

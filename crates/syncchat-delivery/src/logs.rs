@@ -1,6 +1,7 @@
 //! Logs grow, and are read where something is missing.
 
-use crate::machine::{Frame, Key, Machine, Outlet, Seq};
+use crate::changes::Turn;
+use crate::machine::{Frame, Key, Machine, Outlet, Rev, Seq};
 use crate::room::Room;
 
 impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
@@ -14,7 +15,11 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         let Some(&slot) = self.slots.get(&key) else {
             return;
         };
-        self.take_frames(slot, first, frames, out);
+        let from = self.at(slot).map_or(0, |room| room.announced_from);
+        let late = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        if let Some(frames) = frames.get(late..) {
+            self.take_frames(slot, first.max(from), frames, out);
+        }
         self.settle(slot, out);
     }
 
@@ -93,15 +98,102 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         }
     }
 
-    pub(crate) fn changed(&mut self, key: R, seq: Seq, frame: F) {
+    pub(crate) fn changed(&mut self, key: R, seq: Seq, frame: &F, out: &mut impl Outlet<R, K, F>) {
         let Some(&slot) = self.slots.get(&key) else {
             return;
         };
-        if let Some(Some(room)) = self.rooms.get_mut(slot as usize) {
-            room.changes(seq, &frame);
-            self.replay.change(&mut room.ring, seq, frame);
-        }
+        self.change(slot, seq, frame, out);
         self.keep_budget();
+        self.settle(slot, out);
+    }
+
+    /// Takes a change, and the changes that waited for it.
+    fn change(&mut self, slot: u32, seq: Seq, frame: &F, out: &mut impl Outlet<R, K, F>) {
+        let Some(Some(room)) = self.rooms.get_mut(slot as usize) else {
+            return;
+        };
+        match room.changes.come(seq, frame, &self.config) {
+            Turn::Early => {}
+            // Readers may have got an earlier version here: they are told, though the change was known.
+            Turn::Old => self.replace(slot, seq, frame, false, out),
+            Turn::Next => {
+                self.replace(slot, seq, frame, true, out);
+                self.take_changes(slot, out);
+            }
+        }
+    }
+
+    pub(crate) fn take_changes(&mut self, slot: u32, out: &mut impl Outlet<R, K, F>) {
+        let next = |room: &mut Room<R, K, F>| room.changes.take_next();
+        while let Some((seq, frame)) = self.at_mut(slot).and_then(next) {
+            self.replace(slot, seq, &frame, true, out);
+        }
+    }
+
+    /// Puts a changed frame in the place of earlier versions, and tells of it if there was one or it is news.
+    fn replace(
+        &mut self,
+        slot: u32,
+        seq: Seq,
+        frame: &F,
+        is_news: bool,
+        out: &mut impl Outlet<R, K, F>,
+    ) {
+        let Some(Some(room)) = self.rooms.get_mut(slot as usize) else {
+            return;
+        };
+        let waited = room.replace_early(seq, frame);
+        let kept = self.replay.change(&mut room.ring, seq, frame.clone());
+        if is_news || waited || kept {
+            out.changed(room.key, seq, frame);
+        }
+    }
+
+    pub(crate) fn changes(&mut self, key: R, head: Rev, out: &mut impl Outlet<R, K, F>) {
+        if let Some(&slot) = self.slots.get(&key) {
+            if let Some(room) = self.at_mut(slot) {
+                room.changed_up_to(head);
+            }
+            self.take_changes(slot, out);
+            self.settle(slot, out);
+        }
+    }
+
+    pub(crate) fn changes_fetched(
+        &mut self,
+        key: R,
+        after: Rev,
+        changes: &[(Seq, F)],
+        out: &mut impl Outlet<R, K, F>,
+    ) {
+        let Some(&slot) = self.slots.get(&key) else {
+            return;
+        };
+        for (seq, frame) in changes {
+            let room = self.at(slot);
+            if room.is_some_and(|room| room.changes.was_missing(after, frame.rev())) {
+                self.replace(slot, *seq, frame, true, out);
+            } else {
+                self.change(slot, *seq, frame, out);
+            }
+        }
+        let is_full = changes.len() >= self.config.changes_page;
+        let last = changes.last().map(|(_, frame)| frame.rev());
+        if let Some(room) = self.at_mut(slot) {
+            room.changes.answered(after, last.filter(|_| is_full));
+        }
+        self.take_changes(slot, out);
+        self.keep_budget();
+        self.settle(slot, out);
+    }
+
+    pub(crate) fn changes_failed(&mut self, key: R, out: &mut impl Outlet<R, K, F>) {
+        if let Some(&slot) = self.slots.get(&key) {
+            if let Some(Some(room)) = self.rooms.get_mut(slot as usize) {
+                room.changes.failed(self.now, &self.config);
+            }
+            self.settle(slot, out);
+        }
     }
 
     pub(crate) fn fetch_failed(&mut self, key: R, out: &mut impl Outlet<R, K, F>) {
@@ -131,7 +223,9 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         let Some(Some(room)) = self.rooms.get_mut(slot as usize) else {
             return;
         };
-        let wake = room.ask(self.now, &self.config, out);
+        let frames = room.ask(self.now, &self.config, out);
+        let changes = room.ask_changes(self.now, &self.config, out);
+        let wake = [frames, changes].into_iter().flatten().min();
         let old = std::mem::replace(&mut room.wake, wake);
         if old != wake {
             old.map(|at| self.wakes.remove(&(at, slot)));

@@ -14,6 +14,9 @@ use crate::room::{Room, Turned};
 /// A frame's place in its room: 1, 2, 3 … without holes. 0 is "before the first".
 pub type Seq = u64;
 
+/// The number of a change in its room, as the room's log counts them; 1 for what was never changed.
+pub type Rev = u64;
+
 /// Milliseconds since any moment of the caller's choice; never falls.
 pub type Millis = u64;
 
@@ -26,6 +29,10 @@ impl<T: Clone + Eq + Hash> Key for T {}
 pub trait Frame: Clone {
     /// What keeping it costs, for the bound of [`Config::ring_bytes`].
     fn bytes(&self) -> usize;
+
+    /// Which version it is: the number of the change that made it so, 1 as it was committed. A later one
+    /// takes the place of an earlier one, never the other way round.
+    fn rev(&self) -> Rev;
 }
 
 /// What the machine is told. Facts about logs and rights may come late, doubled and in any order.
@@ -98,7 +105,7 @@ pub enum Input<'a, R, K, F> {
         /// Where.
         room: R,
     },
-    /// A frame is to be another one for all who have not got it yet.
+    /// A frame has a later version, for readers that have not got it yet; the others are to be told.
     Changed {
         /// Which log.
         room: R,
@@ -106,6 +113,29 @@ pub enum Input<'a, R, K, F> {
         seq: Seq,
         /// As it is now.
         frame: F,
+    },
+    /// A log has been changed at least up to here (0: that is not known). Readers that join a room that
+    /// is not kept yet know these changes, or will read the log.
+    Changes {
+        /// Which log.
+        room: R,
+        /// Its newest change, or an older one.
+        head: Rev,
+    },
+    /// Answer to [`Outlet::fetch_changes`]: frames that were changed after `after`, as they are now,
+    /// rising in [`Frame::rev`].
+    ChangesFetched {
+        /// Which log.
+        room: R,
+        /// As it was asked for.
+        after: Rev,
+        /// With their places.
+        changes: &'a [(Seq, F)],
+    },
+    /// Answer to [`Outlet::fetch_changes`]: the log could not be read.
+    ChangesFailed {
+        /// Which log.
+        room: R,
     },
     /// Answer to [`Outlet::fetch`]: what follows `after`, consecutive; empty if there is nothing.
     Fetched {
@@ -121,10 +151,10 @@ pub enum Input<'a, R, K, F> {
         /// Which log.
         room: R,
     },
-    /// Answer to [`Outlet::compare`]: where these logs end.
+    /// Answer to [`Outlet::compare`]: where these logs end, and their newest change (0: not known).
     Heads {
         /// Those that exist among the rooms asked for.
-        heads: &'a [(R, Seq)],
+        heads: &'a [(R, Seq, Rev)],
     },
     /// Answer to [`Outlet::compare`]: the logs could not be read.
     CompareFailed,
@@ -173,6 +203,15 @@ pub trait Outlet<R, K, F> {
     /// Read at most `limit` frames after `after`. One at a time for each room, however many
     /// readers need it. Answer: [`Input::Fetched`] or [`Input::FetchFailed`].
     fn fetch(&mut self, room: R, after: Seq, limit: usize, reason: Reason);
+
+    /// A frame was changed: readers of the room that may see it are to be told. Each change once, rising; what
+    /// was changed again before it could be told comes in its later version only. A page that was fetched
+    /// may have brought a later version still.
+    fn changed(&mut self, room: R, seq: Seq, frame: &F);
+
+    /// Read at most `limit` frames that were changed after this change. One at a time for each room.
+    /// Answer: [`Input::ChangesFetched`] or [`Input::ChangesFailed`].
+    fn fetch_changes(&mut self, room: R, after: Rev, limit: usize);
 
     /// Compare these rooms with their logs. One at a time. Answer: [`Input::Heads`] or
     /// [`Input::CompareFailed`].
@@ -256,7 +295,14 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
                 frames,
             } => self.committed(room, first, frames, out),
             Input::Head { room, head } => self.head(room, head, out),
-            Input::Changed { room, seq, frame } => self.changed(room, seq, frame),
+            Input::Changed { room, seq, frame } => self.changed(room, seq, &frame, out),
+            Input::Changes { room, head } => self.changes(room, head, out),
+            Input::ChangesFetched {
+                room,
+                after,
+                changes,
+            } => self.changes_fetched(room, after, changes, out),
+            Input::ChangesFailed { room } => self.changes_failed(room, out),
             Input::Subscribed { room } => self.subscribed(room),
             Input::Fetched {
                 room,
@@ -308,6 +354,12 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
     /// Whether the machine keeps this room.
     pub fn knows(&self, room: R) -> bool {
         self.slots.contains_key(&room)
+    }
+
+    /// Whether this change of the room was told, and all before it.
+    pub fn knows_change(&self, room: R, rev: Rev) -> bool {
+        self.room(room)
+            .is_some_and(|room| room.changes.is_known(rev))
     }
 
     /// Rooms kept, those without readers too.

@@ -127,11 +127,17 @@ impl Replay {
         self.order.extend(seqs.map(|seq| (slot, seq)));
     }
 
-    /// Puts a frame in the place of the one with this `seq`, if that is still there.
-    pub(crate) fn change<F: Frame>(&mut self, ring: &mut Ring<F>, seq: Seq, frame: F) {
-        if let Some(old) = ring.get_mut(seq) {
-            self.bytes = self.bytes - old.bytes() + frame.bytes();
-            *old = frame;
+    /// Puts a frame in the place of the one with this `seq`, if that is still there and no later version.
+    /// True if it was an earlier one.
+    pub(crate) fn change<F: Frame>(&mut self, ring: &mut Ring<F>, seq: Seq, frame: F) -> bool {
+        match ring.get_mut(seq) {
+            Some(old) if old.rev() <= frame.rev() => {
+                let was_older = old.rev() < frame.rev();
+                self.bytes = self.bytes - old.bytes() + frame.bytes();
+                *old = frame;
+                was_older
+            }
+            _ => false,
         }
     }
 
@@ -184,6 +190,10 @@ mod tests {
     impl Frame for Text {
         fn bytes(&self) -> usize {
             self.0
+        }
+
+        fn rev(&self) -> crate::machine::Rev {
+            1
         }
     }
 

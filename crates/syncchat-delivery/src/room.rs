@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::changes::{Changes, UNNUMBERED};
 use crate::heads::backoff;
 use crate::limits::Config;
-use crate::machine::{Frame, Key, Millis, Outlet, Reason, Seq, Verdict};
+use crate::machine::{Frame, Key, Millis, Outlet, Reason, Rev, Seq, Verdict};
 use crate::reader::Seat;
 use crate::replay::Ring;
 
@@ -29,6 +30,13 @@ pub(crate) struct Room<R, K, F> {
     early: BTreeMap<Seq, F>,
     /// The newest frames up to `passed`.
     pub(crate) ring: Ring<F>,
+    /// Which changes of its frames are known.
+    pub(crate) changes: Changes<F>,
+    /// Frames below are taken from pages only: the room was opened by a reader who came after changes of them,
+    /// and an announcement that is late may hold an earlier version.
+    pub(crate) announced_from: Seq,
+    /// Changes may have been missed, and what there is has not been compared since.
+    pub(crate) unsure: bool,
     pub(crate) seats: Vec<Seat<K>>,
     /// Whether new frames are heard of, as far as can be known.
     pub(crate) subscribed: bool,
@@ -61,6 +69,9 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
             passed,
             early: BTreeMap::new(),
             ring: Ring::new(),
+            changes: Changes::new(),
+            announced_from: 0,
+            unsure: false,
             seats: Vec::new(),
             subscribed: false,
             doubted: false,
@@ -88,18 +99,39 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         if seq <= self.passed + 1 {
             return seq == self.passed + 1;
         }
-        self.early.entry(seq).or_insert_with(|| frame.clone());
+        let held = self.early.entry(seq).or_insert_with(|| frame.clone());
+        if frame.rev() > held.rev() {
+            *held = frame.clone();
+        }
         if self.early.len() > config.early_frames {
             self.early.pop_last();
         }
         false
     }
 
-    /// A frame is another one now, if it waits for its turn.
-    pub(crate) fn changes(&mut self, seq: Seq, frame: &F) {
-        if let Some(early) = self.early.get_mut(&seq) {
-            *early = frame.clone();
+    /// The log has been changed up to here.
+    pub(crate) fn changed_up_to(&mut self, change: Rev) {
+        if self.changes.reach(change) && change > UNNUMBERED {
+            self.announced_from = self.head + 1;
+            self.early = self.early.split_off(&self.announced_from);
         }
+    }
+
+    /// A frame is another one now, if it waits for its turn. True if that was an earlier version.
+    pub(crate) fn replace_early(&mut self, seq: Seq, frame: &F) -> bool {
+        match self.early.get_mut(&seq) {
+            Some(early) if early.rev() <= frame.rev() => {
+                let was_older = early.rev() < frame.rev();
+                *early = frame.clone();
+                was_older
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the ring holds every frame as it is now, as far as can be known.
+    fn is_current(&self) -> bool {
+        !self.unsure && self.changes.are_complete()
     }
 
     /// The next frame, if it came early.
@@ -143,8 +175,13 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
         turned: &mut Vec<(u32, Turned)>,
     ) {
         self.lagging = false;
+        let is_current = self.is_current();
         for (index, seat) in self.seats.iter_mut().enumerate() {
             if !seat.lags(self.passed) {
+                continue;
+            }
+            if !is_current {
+                self.lagging = true;
                 continue;
             }
             while let Some(frame) = self.ring.get(seat.next) {
@@ -202,7 +239,26 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
 
     /// Whether it may go: nothing that was asked for it is still on its way.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.seats.is_empty() && self.subscribed && self.fetch.is_none()
+        self.seats.is_empty() && self.subscribed && self.fetch.is_none() && !self.changes.is_asked()
+    }
+
+    /// Asks for changes that are missing, if any are and it is the time for it. Says when it is.
+    pub(crate) fn ask_changes(
+        &mut self,
+        now: Millis,
+        config: &Config,
+        out: &mut impl Outlet<R, K, F>,
+    ) -> Option<Millis> {
+        if self.seats.is_empty() {
+            return None;
+        }
+        match self.changes.ask(now, config) {
+            Ok(after) => {
+                out.fetch_changes(self.key, after, config.changes_page);
+                None
+            }
+            Err(later) => later,
+        }
     }
 
     /// Asks for what is missing, if anything is and it is the time for it. Says when it is.
@@ -264,7 +320,12 @@ impl<R: Copy, K: Key, F: Frame> Room<R, K, F> {
 
     /// The first frame that need not be fetched for a lagging seat.
     fn ring_start(&self) -> Seq {
-        self.passed + 1 - self.ring.len() as Seq
+        let recent = if self.is_current() {
+            self.ring.len()
+        } else {
+            0
+        };
+        self.passed + 1 - recent as Seq
     }
 
     /// The first frame that need not be fetched for the gap.

@@ -1,6 +1,6 @@
 //! Rooms come and go, and are compared with their logs.
 
-use crate::machine::{Frame, Key, Machine, Millis, Outlet, Seq};
+use crate::machine::{Frame, Key, Machine, Millis, Outlet, Rev, Seq};
 use crate::room::Room;
 
 impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
@@ -32,6 +32,10 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
 
     pub(crate) fn doubt_all(&mut self) {
         for slot in 0..self.rooms.len() as u32 {
+            // Recent frames are not given out before it is known what was changed meanwhile.
+            if let Some(room) = self.at_mut(slot) {
+                room.unsure = true;
+            }
             self.doubt(slot);
         }
     }
@@ -44,10 +48,20 @@ impl<R: Key + Copy, K: Key, F: Frame> Machine<R, K, F> {
         }
     }
 
-    pub(crate) fn compared(&mut self, heads: &[(R, Seq)], out: &mut impl Outlet<R, K, F>) {
+    pub(crate) fn compared(&mut self, heads: &[(R, Seq, Rev)], out: &mut impl Outlet<R, K, F>) {
         self.heads.answered();
-        for &(key, head) in heads {
-            self.head(key, head, out);
+        for &(key, head, changes) in heads {
+            let Some(&slot) = self.slots.get(&key) else {
+                continue;
+            };
+            if let Some(room) = self.at_mut(slot) {
+                room.reaches(head);
+                room.changed_up_to(changes);
+                // Unless there was a new doubt since this was asked.
+                room.unsure &= room.doubted;
+            }
+            self.take_changes(slot, out);
+            self.settle(slot, out);
         }
     }
 

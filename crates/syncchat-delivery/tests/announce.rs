@@ -16,7 +16,7 @@ mod explorer;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Rev, Seq, Verdict};
 
 const ROOM: u8 = 0;
 /// Whoever is added. Connected to the second node.
@@ -75,6 +75,10 @@ struct Entry {
 
 impl Frame for Entry {
     fn bytes(&self) -> usize {
+        1
+    }
+
+    fn rev(&self) -> Rev {
         1
     }
 }
@@ -196,6 +200,14 @@ impl Outlet<u8, u8, Entry> for Out<'_> {
         }
     }
 
+    fn changed(&mut self, _: u8, seq: Seq, _: &Entry) {
+        *self.wrong = Some(format!("{seq} was not changed"));
+    }
+
+    fn fetch_changes(&mut self, _: u8, after: Rev, _: usize) {
+        *self.wrong = Some(format!("there are no changes after {after}"));
+    }
+
     fn fetch(&mut self, _: u8, after: Seq, limit: usize, _: Reason) {
         self.fetch = Some((after, limit));
     }
@@ -257,7 +269,7 @@ impl Gateway {
                 };
                 self.machine.handle(0, input, &mut out);
             } else if std::mem::take(&mut out.compare) {
-                let heads = [(ROOM, log.len() as Seq)];
+                let heads = [(ROOM, log.len() as Seq, 1)];
                 let input = Input::Heads { heads: &heads };
                 self.machine.handle(0, input, &mut out);
             } else {

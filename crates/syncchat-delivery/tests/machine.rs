@@ -1,19 +1,23 @@
 //! What the machine does in single situations, step by step.
 #![allow(clippy::expect_used)]
 
-use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Rev, Seq, Verdict};
 
 type Room = &'static str;
 type Reader = u32;
 const ROOM: Room = "room";
 
-/// A frame is its `seq` and a version: `+` adds reader 1, `-` removes it.
+/// A frame is its `seq` and a version: `+` adds reader 1, `-` removes it, a digit is the number of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Page(Seq, char);
 
 impl Frame for Page {
     fn bytes(&self) -> usize {
         1
+    }
+
+    fn rev(&self) -> Rev {
+        self.1.to_digit(10).unwrap_or(1).into()
     }
 }
 
@@ -23,6 +27,8 @@ struct Log {
     said: Vec<String>,
     /// Readers that take nothing.
     full: Vec<Reader>,
+    /// Changes that the readers of the room are told of.
+    told: Vec<Page>,
 }
 
 impl Outlet<Room, Reader, Page> for Log {
@@ -46,6 +52,16 @@ impl Outlet<Room, Reader, Page> for Log {
     fn fetch(&mut self, room: Room, after: Seq, limit: usize, reason: Reason) {
         self.said
             .push(format!("fetch {room} {limit} after {after}: {reason:?}"));
+    }
+
+    fn changed(&mut self, _: Room, seq: Seq, frame: &Page) {
+        assert_eq!(frame.0, seq);
+        self.told.push(*frame);
+    }
+
+    fn fetch_changes(&mut self, room: Room, after: Rev, _: usize) {
+        self.said
+            .push(format!("fetch changes of {room} after {after}"));
     }
 
     fn compare(&mut self, rooms: Vec<Room>) {
@@ -75,6 +91,7 @@ impl Bench {
             look_back: 0,
             ring_frames: 3,
             patience: 30,
+            changes_patience: 30,
             retry_min: 50,
             linger: 1_000,
             review: 60_000,
@@ -90,7 +107,7 @@ impl Bench {
         }
         bench.input(Input::Subscribed { room: ROOM });
         bench.input(Input::Heads {
-            heads: &[(ROOM, 10)],
+            heads: &[(ROOM, 10, 1)],
         });
         bench.log.said.clear();
         bench
@@ -164,7 +181,7 @@ fn what_came_before_the_subscription_is_found() {
     bench.input(Input::Subscribed { room: ROOM });
     bench.says(&["compare room"]);
     bench.input(Input::Heads {
-        heads: &[(ROOM, 12)],
+        heads: &[(ROOM, 12, 1)],
     });
     bench.tick();
     bench.says(&["fetch room 2 after 10: Gap"]);
@@ -321,7 +338,7 @@ fn who_joins_further_on_shows_the_others_what_they_missed() {
 #[test]
 fn each_doubt_leads_to_a_comparison_and_doubts_meanwhile_to_one_more() {
     let mut bench = Bench::new(&[1]);
-    let heads = [(ROOM, 10)];
+    let heads = [(ROOM, 10, 1)];
     bench.input(Input::Doubt);
     bench.says(&["compare room"]);
     bench.input(Input::Doubt);
@@ -353,6 +370,91 @@ fn a_changed_frame_takes_the_place_of_the_old_one() {
     bench.drained(1);
     bench.committed(12, 1);
     bench.says(&["1 gets 11z", "1 gets 12a", "1 gets 13z"]);
+}
+
+impl Bench {
+    fn changed(&mut self, seq: Seq, version: char) {
+        let frame = Page(seq, version);
+        self.input(Input::Changed {
+            room: ROOM,
+            seq,
+            frame,
+        });
+    }
+
+    fn tells(&mut self, expected: &[Page]) {
+        assert_eq!(std::mem::take(&mut self.log.told), expected);
+    }
+}
+
+#[test]
+fn changes_are_told_in_their_order_in_whichever_they_come() {
+    let mut bench = Bench::new(&[1]);
+    bench.log.full.push(1);
+    bench.committed(11, 1);
+    bench.committed(13, 1);
+    bench.log.said.clear();
+    bench.changed(11, '3');
+    bench.changed(13, '5');
+    bench.changed(11, '2');
+    bench.changed(13, '4');
+    bench.tells(&[Page(11, '2'), Page(11, '3'), Page(13, '4'), Page(13, '5')]);
+    bench.drained(1);
+    bench.committed(12, 1);
+    bench.says(&["1 gets 113", "1 gets 12a", "1 gets 135"]);
+    bench.changed(11, '3');
+    bench.tells(&[]);
+}
+
+#[test]
+fn a_change_that_was_missed_is_seen_by_its_number_and_read() {
+    let mut bench = Bench::new(&[1]);
+    bench.committed(11, 2);
+    bench.changed(11, '4');
+    bench.tells(&[]);
+    bench.log.said.clear();
+    bench.tick();
+    bench.says(&["fetch changes of room after 1"]);
+    bench.input(Input::ChangesFailed { room: ROOM });
+    bench.says(&[]);
+    bench.tick();
+    bench.says(&["fetch changes of room after 1"]);
+    bench.input(Input::ChangesFetched {
+        room: ROOM,
+        after: 1,
+        changes: &[(12, Page(12, '3')), (11, Page(11, '4'))],
+    });
+    bench.tells(&[Page(12, '3'), Page(11, '4')]);
+    bench.says(&[]);
+    bench.changed(12, '3');
+    bench.changed(10, '2');
+    bench.tells(&[]);
+}
+
+#[test]
+fn in_doubt_recent_frames_are_not_given_out_before_the_changes_are_known() {
+    let mut bench = Bench::new(&[1]);
+    bench.committed(11, 2);
+    bench.log.said.clear();
+    bench.input(Input::Doubt);
+    bench.says(&["compare room"]);
+    bench.join(2, 10);
+    bench.says(&["fetch room 2 after 10: Behind"]);
+    bench.input(Input::FetchFailed { room: ROOM });
+    bench.input(Input::Heads {
+        heads: &[(ROOM, 12, 2)],
+    });
+    bench.says(&[]);
+    bench.now += 30;
+    bench.input(Input::Tick);
+    bench.says(&["fetch changes of room after 1"]);
+    bench.input(Input::ChangesFetched {
+        room: ROOM,
+        after: 1,
+        changes: &[(12, Page(12, '2'))],
+    });
+    bench.tells(&[Page(12, '2')]);
+    bench.says(&["2 gets 11a", "2 gets 122"]);
 }
 
 #[test]

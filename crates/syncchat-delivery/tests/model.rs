@@ -7,7 +7,7 @@
 
 mod explorer;
 
-use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Rev, Seq, Verdict};
 
 type Room = u8;
 type Reader = u8;
@@ -24,6 +24,10 @@ use Entry::{Added, Removed, Said};
 
 impl Frame for Entry {
     fn bytes(&self) -> usize {
+        1
+    }
+
+    fn rev(&self) -> Rev {
         1
     }
 }
@@ -151,6 +155,14 @@ impl Outlet<Room, Reader, Entry> for Out<'_> {
     fn fetch(&mut self, _: Room, after: Seq, limit: usize, _: Reason) {
         assert!(self.world.fetching.is_none(), "one fetch for each room");
         self.world.fetching = Some((after, limit));
+    }
+
+    fn changed(&mut self, _: Room, seq: Seq, _: &Entry) {
+        panic!("{seq} was not changed");
+    }
+
+    fn fetch_changes(&mut self, _: Room, after: Rev, _: usize) {
+        panic!("there are no changes after {after}");
     }
 
     fn compare(&mut self, rooms: Vec<Room>) {
@@ -313,7 +325,7 @@ impl World {
             }
             Event::CompareOk => {
                 self.comparing = false;
-                let heads = [(ROOM, self.head)];
+                let heads = [(ROOM, self.head, 1)];
                 self.input(scenario, Input::Heads { heads: &heads });
             }
             Event::CompareFails => {

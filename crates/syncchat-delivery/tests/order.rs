@@ -17,7 +17,7 @@ mod explorer;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Frame, Input, Machine, Outlet, Reason, Rev, Seq, Verdict};
 
 const ROOM: u8 = 0;
 const READER: u8 = 0;
@@ -70,6 +70,10 @@ struct Entry {
 
 impl Frame for Entry {
     fn bytes(&self) -> usize {
+        1
+    }
+
+    fn rev(&self) -> Rev {
         1
     }
 }
@@ -213,6 +217,14 @@ impl Outlet<u8, u8, Entry> for Out<'_> {
         self.fetch = Some((after, limit));
     }
 
+    fn changed(&mut self, _: u8, seq: Seq, _: &Entry) {
+        *self.wrong = Some(format!("{seq} was not changed"));
+    }
+
+    fn fetch_changes(&mut self, _: u8, after: Rev, _: usize) {
+        *self.wrong = Some(format!("there are no changes after {after}"));
+    }
+
     fn compare(&mut self, _: Vec<u8>) {
         self.compare = true;
     }
@@ -270,7 +282,7 @@ impl Node {
                 };
                 self.machine.handle(0, input, &mut out);
             } else if std::mem::take(&mut out.compare) {
-                let heads = [(ROOM, log.len() as Seq)];
+                let heads = [(ROOM, log.len() as Seq, 1)];
                 let input = Input::Heads { heads: &heads };
                 self.machine.handle(0, input, &mut out);
             } else {

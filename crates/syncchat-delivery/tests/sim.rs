@@ -1,6 +1,6 @@
 //! Simulates a node by seed: several rooms on two machines, people with several devices, a network
 //! that loses, doubles and reorders, a store that is slow and fails, readers that are full, come,
-//! go, are removed and added again. The dials differ from run to run.
+//! go, are removed and added again, messages that are changed. The dials differ from run to run.
 //!
 //! `SIM_SEED=n` repeats one run, `SIM_RUNS=n` sets how many are made.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::panic)]
@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Seq, Verdict};
+use syncchat_delivery::{Config, Frame, Input, Machine, Outlet, Reason, Rev, Seq, Verdict};
 
 const ROOMS: usize = 5;
 const USERS: usize = 6;
@@ -32,12 +32,17 @@ struct Message {
     kind: Kind,
 }
 
+/// A message in one of its versions.
 #[derive(Debug, Clone)]
-struct Shared(Arc<Message>);
+struct Shared(Arc<Message>, Rev);
 
 impl Frame for Shared {
     fn bytes(&self) -> usize {
         100
+    }
+
+    fn rev(&self) -> Rev {
+        self.1
     }
 }
 
@@ -47,9 +52,25 @@ struct Log {
     messages: Vec<Shared>,
     /// User → spans of `seq` they may see; the last one open while they are a member.
     spans: HashMap<usize, Vec<(Seq, Seq)>>,
+    /// Changes after the first version of each message.
+    changes: Rev,
 }
 
 impl Log {
+    /// The number of the newest change.
+    fn change_seq(&self) -> Rev {
+        1 + self.changes
+    }
+
+    /// What was changed after this change, rising.
+    fn changed_after(&self, after: Rev, limit: usize) -> Vec<(Seq, Shared)> {
+        let changed = self.messages.iter().filter(|message| message.1 > after);
+        let mut changed: Vec<_> = changed.map(|m| (m.0.seq, m.clone())).collect();
+        changed.sort_by_key(|(_, message)| message.1);
+        changed.truncate(limit);
+        changed
+    }
+
     fn head(&self) -> Seq {
         self.messages.len() as Seq
     }
@@ -76,6 +97,8 @@ impl Log {
             after: if resumed { after } else { self.head() },
             resumed,
             returns: returns.filter(|&f| resumed && f > after + 1).collect(),
+            head: self.head(),
+            changes: self.change_seq(),
         }
     }
 }
@@ -89,6 +112,8 @@ struct Device {
     since: Vec<Seq>,
     /// Room → newest `seq` it got.
     got: Vec<Seq>,
+    /// The version it has of what it got, or was told of.
+    shown: HashMap<(Room, Seq), Rev>,
     queued: usize,
     limit: usize,
     refused: bool,
@@ -104,16 +129,22 @@ struct Place {
     resumed: bool,
     /// Where its later spans begin.
     returns: Vec<Seq>,
+    /// The end of the log, and the newest change, when that was read.
+    head: Seq,
+    changes: Rev,
 }
 
 /// What is on its way.
 #[derive(Debug, Clone)]
 enum Mail {
-    Committed(Room, Seq, usize),
-    Joined(usize, Room, Seq),
+    Committed(Room, Seq, Vec<Shared>),
+    Changed(Room, Shared),
+    /// Person, room, the message that adds them, and the newest change at that moment.
+    Joined(usize, Room, Seq, Rev),
     Parted(usize, Room, Seq),
     Memberships(Reader, Vec<Place>),
     Page(Room, Seq, usize),
+    Changes(Room, Rev, usize),
     Heads(usize, Vec<Room>),
     Subscribed(Room),
 }
@@ -158,6 +189,9 @@ struct Counts {
     lost: usize,
     gaps: usize,
     refills: usize,
+    changed: usize,
+    told: usize,
+    changes_fetched: usize,
 }
 
 /// All but the machines, which call into it.
@@ -176,10 +210,38 @@ struct World {
     comparing: [bool; SHARDS],
     subscribed: Vec<bool>,
     shard: usize,
+    /// Changes that the readers of the room are to be told of.
+    told: Vec<(Room, Shared)>,
+    /// The newest version that was told, or came by a page: what is on its way may be an earlier one.
+    latest: HashMap<(Room, Seq), Shared>,
     counts: Counts,
 }
 
+impl Device {
+    /// It has this version now.
+    fn show(&mut self, room: Room, frame: &Shared) {
+        let shown = self.shown.entry((room, frame.0.seq)).or_default();
+        assert!(
+            *shown <= frame.1,
+            "room {room}: version {} of {} after {shown}",
+            frame.1,
+            frame.0.seq
+        );
+        *shown = frame.1;
+    }
+}
+
 impl World {
+    /// The newest of this version and the earlier ones.
+    fn newest(&mut self, room: Room, frame: Shared) -> Shared {
+        let known = self.latest.entry((room, frame.0.seq));
+        let known = known.or_insert_with(|| frame.clone());
+        if frame.1 > known.1 {
+            *known = frame;
+        }
+        known.clone()
+    }
+
     fn post(&mut self, mail: Mail) {
         let mut at = self.now + self.rng.next() % (self.faults.delay + 1);
         if let Mail::Joined(user, ..) = mail {
@@ -260,9 +322,14 @@ impl Outlet<Room, Reader, Shared> for World {
         }
         device.queued += 1;
         device.got[room] = seq;
+        device.show(room, frame);
         self.counts.delivered += 1;
         match frame.0.kind {
-            Kind::Removed(user) if user == device.user => Verdict::Last,
+            Kind::Removed(user) if user == device.user => {
+                // What it has of a conversation goes with it.
+                device.shown.retain(|&(other, _), _| other != room);
+                Verdict::Last
+            }
             _ => Verdict::Taken,
         }
     }
@@ -281,6 +348,17 @@ impl Outlet<Room, Reader, Shared> for World {
             Reason::Behind => self.counts.refills += 1,
         }
         self.post(Mail::Page(room, after, limit));
+    }
+
+    fn changed(&mut self, room: Room, seq: Seq, frame: &Shared) {
+        assert_eq!((frame.0.room, frame.0.seq), (room, seq));
+        self.told.push((room, frame.clone()));
+    }
+
+    fn fetch_changes(&mut self, room: Room, after: Rev, limit: usize) {
+        assert!(after < self.logs[room].change_seq());
+        self.counts.changes_fetched += 1;
+        self.post(Mail::Changes(room, after, limit));
     }
 
     fn compare(&mut self, rooms: Vec<Room>) {
@@ -310,11 +388,13 @@ impl Node {
         let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let config = Config {
             page: 1 + rng.below(5),
+            changes_page: 1 + rng.below(5),
             look_back: rng.next() % 4,
             ring_frames: rng.below(8),
             ring_bytes: 100 * rng.below(30),
             early_frames: rng.below(6),
             patience: rng.next() % 40,
+            changes_patience: rng.next() % 100,
             retry_min: 1 + rng.next() % 50,
             retry_max: 500,
             linger: rng.next() % 500,
@@ -351,6 +431,8 @@ impl Node {
                 comparing: [false; SHARDS],
                 subscribed: vec![false; ROOMS],
                 shard: 0,
+                told: Vec::new(),
+                latest: HashMap::new(),
                 counts: Counts::default(),
             },
         }
@@ -359,6 +441,20 @@ impl Node {
     fn tell(&mut self, shard: usize, input: Input<'_, Room, Reader, Shared>) {
         self.world.shard = shard;
         self.machines[shard].handle(self.world.now, input, &mut self.world);
+        for (room, frame) in std::mem::take(&mut self.world.told) {
+            if self.world.newest(room, frame.clone()).1 > frame.1 {
+                // A page brought a later version.
+                continue;
+            }
+            let readers: Vec<_> = self.machines[shard].readers(room).copied().collect();
+            for reader in readers {
+                let device = &mut self.world.devices[reader as usize];
+                if self.world.logs[room].may_see(device.user, frame.0.seq) {
+                    device.show(room, &frame);
+                    self.world.counts.told += 1;
+                }
+            }
+        }
     }
 
     fn tell_all(&mut self, input: Input<'_, Room, Reader, Shared>) {
@@ -367,7 +463,7 @@ impl Node {
         }
     }
 
-    fn joined(&mut self, user: usize, room: Room, seq: Seq) {
+    fn joined(&mut self, user: usize, room: Room, seq: Seq, head: Rev) {
         for reader in self.world.devices_of(user) {
             let after = seq - 1;
             self.tell(
@@ -378,6 +474,7 @@ impl Node {
                     after,
                 },
             );
+            self.tell(room % SHARDS, Input::Changes { room, head });
         }
     }
 
@@ -393,7 +490,8 @@ impl Node {
     fn step(&mut self) {
         self.world.counts.steps += 1;
         match self.world.rng.below(100) {
-            0..40 => self.commit(),
+            0..30 => self.commit(),
+            30..40 => self.change(),
             40..46 => self.connect(),
             46..49 => self.disconnect(),
             49..75 => self.drain(),
@@ -424,7 +522,8 @@ impl Node {
                 }
                 Kind::Said => {}
             }
-            let message = Shared(Arc::new(Message { room, seq, kind }));
+            let message = Shared(Arc::new(Message { room, seq, kind }), 1);
+            let changes = world.logs[room].change_seq();
             world.logs[room].messages.push(message);
             world.counts.committed += 1;
             match kind {
@@ -432,14 +531,32 @@ impl Node {
                 Kind::Removed(user) => world.publish(Mail::Parted(user, room, seq)),
                 // Not lost: where the room is not known here, nothing else would tell.
                 Kind::Added(user) => {
-                    world.post(Mail::Joined(user, room, seq));
+                    world.post(Mail::Joined(user, room, seq, changes));
                     if world.rng.percent(world.faults.double) {
-                        world.post(Mail::Joined(user, room, seq));
+                        world.post(Mail::Joined(user, room, seq, changes));
                     }
                 }
             }
         }
-        world.publish(Mail::Committed(room, first, count));
+        let frames = world.logs[room].messages[first as usize - 1..].to_vec();
+        world.publish(Mail::Committed(room, first, frames));
+    }
+
+    /// Edits one of the newest messages.
+    fn change(&mut self) {
+        let world = &mut self.world;
+        let room = world.rng.below(ROOMS);
+        let back = world.rng.below(8);
+        let log = &mut world.logs[room];
+        let Some(place) = log.messages.len().checked_sub(1 + back) else {
+            return;
+        };
+        log.changes += 1;
+        let rev = log.change_seq();
+        log.messages[place].1 = rev;
+        let changed = log.messages[place].clone();
+        world.counts.changed += 1;
+        world.publish(Mail::Changed(room, changed));
     }
 
     fn connect(&mut self) {
@@ -453,6 +570,7 @@ impl Node {
             entered: false,
             since: world.logs.iter().map(Log::head).collect(),
             got: vec![0; ROOMS],
+            shown: HashMap::new(),
             queued: 0,
             limit,
             refused: false,
@@ -516,9 +634,9 @@ impl Node {
     fn receive(&mut self, mail: Mail) {
         let fails = self.world.rng.percent(self.world.faults.failure);
         match mail {
-            Mail::Committed(room, first, count) => {
-                let start = first as usize - 1;
-                let frames = self.world.logs[room].messages[start..start + count].to_vec();
+            Mail::Committed(room, first, frames) => {
+                let newest = |frame| self.world.newest(room, frame);
+                let frames: Vec<_> = frames.into_iter().map(newest).collect();
                 self.tell(
                     room % SHARDS,
                     Input::Committed {
@@ -528,7 +646,11 @@ impl Node {
                     },
                 );
             }
-            Mail::Joined(user, room, seq) => self.joined(user, room, seq),
+            Mail::Changed(room, frame) => {
+                let seq = frame.0.seq;
+                self.tell(room % SHARDS, Input::Changed { room, seq, frame });
+            }
+            Mail::Joined(user, room, seq, changes) => self.joined(user, room, seq, changes),
             Mail::Parted(user, room, last) => {
                 for reader in self.world.devices_of(user) {
                     self.tell(room % SHARDS, Input::Leave { room, reader, last });
@@ -551,12 +673,28 @@ impl Node {
                 }
                 let rest = &self.world.logs[room].messages[after as usize..];
                 let frames = rest[..rest.len().min(limit)].to_vec();
+                let newest = |frame| self.world.newest(room, frame);
+                let frames: Vec<_> = frames.into_iter().map(newest).collect();
                 self.tell(
                     room % SHARDS,
                     Input::Fetched {
                         room,
                         after,
                         frames: &frames,
+                    },
+                );
+            }
+            Mail::Changes(room, after, limit) => {
+                if fails {
+                    return self.tell(room % SHARDS, Input::ChangesFailed { room });
+                }
+                let changes = self.world.logs[room].changed_after(after, limit);
+                self.tell(
+                    room % SHARDS,
+                    Input::ChangesFetched {
+                        room,
+                        after,
+                        changes: &changes,
                     },
                 );
             }
@@ -567,7 +705,10 @@ impl Node {
                 }
                 let heads: Vec<_> = rooms
                     .into_iter()
-                    .map(|room| (room, self.world.logs[room].head()))
+                    .map(|room| {
+                        let log = &self.world.logs[room];
+                        (room, log.head(), log.change_seq())
+                    })
                     .collect();
                 self.tell(shard, Input::Heads { heads: &heads });
             }
@@ -579,7 +720,13 @@ impl Node {
     }
 
     fn enter(&mut self, reader: Reader, place: Place) {
-        let Place { room, after, .. } = place;
+        let Place {
+            room,
+            after,
+            head,
+            changes,
+            ..
+        } = place;
         let shard = room % SHARDS;
         let (resumed, returns) = (place.resumed, place.returns);
         let first = match resumed {
@@ -604,6 +751,9 @@ impl Node {
             };
             self.tell(shard, later);
         }
+        self.tell(shard, Input::Head { room, head });
+        let head = changes;
+        self.tell(shard, Input::Changes { room, head });
     }
 
     /// The faults end. How long until everybody has all they are owed, in simulated milliseconds.
@@ -631,7 +781,16 @@ impl Node {
             && self
                 .readers()
                 .into_iter()
-                .all(|reader| self.has_all(reader))
+                .all(|reader| self.has_all(reader) && self.is_up_to_date(reader))
+    }
+
+    /// Whether a device has everything it got as it is now, where it is still in the conversation.
+    fn is_up_to_date(&self, reader: Reader) -> bool {
+        let device = &self.world.devices[reader as usize];
+        device.shown.iter().all(|(&(room, seq), &rev)| {
+            let log = &self.world.logs[room];
+            !log.is_member(device.user) || log.messages[seq as usize - 1].1 == rev
+        })
     }
 
     fn has_all(&self, reader: Reader) -> bool {
@@ -674,10 +833,14 @@ fn every_reader_gets_every_frame_once_in_order() {
         total.lost += counts.lost;
         total.gaps += counts.gaps;
         total.refills += counts.refills;
+        total.changed += counts.changed;
+        total.told += counts.told;
+        total.changes_fetched += counts.changes_fetched;
     }
     println!(
         "{runs} runs, {} steps: {} frames committed, {} deliveries, {} refused, {} messages lost, \
-         {} gaps and {} refills fetched; healed within {slowest} ms of simulated time",
+         {} gaps and {} refills fetched; {} changes, told {} times, fetched {} times; healed \
+         within {slowest} ms of simulated time",
         total.steps,
         total.committed,
         total.delivered,
@@ -685,6 +848,10 @@ fn every_reader_gets_every_frame_once_in_order() {
         total.lost,
         total.gaps,
         total.refills,
+        total.changed,
+        total.told,
+        total.changes_fetched,
     );
     assert!(runs < 100 || total.gaps.min(total.refills).min(total.lost) > 0);
+    assert!(runs < 100 || total.changed.min(total.told).min(total.changes_fetched) > 0);
 }

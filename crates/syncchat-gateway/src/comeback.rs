@@ -240,6 +240,7 @@ fn place(membership: &Membership, start: Start) -> Place {
         resumed: start.resumed,
         returns: start.returns,
         head: membership.last_seq,
+        change_seq: membership.change_seq,
         spans: membership.spans.clone(),
     }
 }

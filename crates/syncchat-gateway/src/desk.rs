@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use syncchat_core::model::{ConversationId, Message, MessageId, Seq, UserId};
+use syncchat_core::command::CursorKind;
+use syncchat_core::model::{ConversationId, Message, MessageId, Rev, Seq, UserId};
 use syncchat_delivery::{Outlet, Reason, Verdict};
 use syncchat_engine::{Class, Pushed};
 use syncchat_protocol::Frame;
@@ -15,6 +16,7 @@ use crate::limits::NOTICES_KEPT_MAX;
 use crate::mailbox::Act;
 use crate::metrics::{self, Deliveries};
 use crate::rights::Rights;
+use crate::titles::Titles;
 use crate::traces::Traces;
 use crate::untold::Untold;
 
@@ -33,8 +35,13 @@ pub(crate) struct Desk {
     pub(crate) rights: Rights,
     /// Who was added to a conversation, and may not have been told.
     pub(crate) untold: Untold,
+    pub(crate) titles: Titles,
+    /// Changed messages that the readers of their conversations are to be told of.
+    pub(crate) changed: Vec<Shared>,
     /// Places to read from, each conversation once.
     pub(crate) fetches: VecDeque<(ConversationId, Seq, usize)>,
+    /// Changes to read what follows, each conversation once.
+    pub(crate) change_fetches: VecDeque<(ConversationId, Rev, usize)>,
     /// Conversations to compare with their logs.
     pub(crate) comparison: Option<Vec<ConversationId>>,
     pub(crate) subscriptions: Vec<ConversationId>,
@@ -49,8 +56,22 @@ pub(crate) struct Desk {
 
 /// An event that is no message, and its name.
 struct Notice {
+    about: About,
     name: &'static str,
     frame: Frame,
+}
+
+/// What an event says that is no message. A later one about the same takes the place of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// How a message is now.
+    Message(MessageId),
+    /// How far a person has come.
+    Cursor(ConversationId, UserId, CursorKind),
+    /// What a conversation is called.
+    Title(ConversationId),
+    /// Something that happened once.
+    Happening,
 }
 
 /// A message on its way up from a socket of this node.
@@ -80,7 +101,10 @@ impl Desk {
             notices: HashMap::new(),
             rights: Rights::default(),
             untold: Untold::default(),
+            titles: Titles::default(),
+            changed: Vec::new(),
             fetches: VecDeque::new(),
+            change_fetches: VecDeque::new(),
             comparison: None,
             subscriptions: Vec::new(),
             unsubscriptions: Vec::new(),
@@ -124,22 +148,43 @@ impl Desk {
         self.acts.retain(|_, other| other != reader);
     }
 
+    /// Tells a socket something besides messages: behind what it is still to be told of that kind, if it is
+    /// behind, so that nothing overtakes what came before.
+    pub(crate) fn tell(
+        &mut self,
+        reader: &Reader,
+        about: About,
+        name: &'static str,
+        frame: &Frame,
+    ) {
+        if self.notices.contains_key(reader) || !deliver_notice(reader, frame) {
+            let frame = frame.clone();
+            self.keep_notice(reader.clone(), Notice { about, name, frame });
+        }
+    }
+
     /// Keeps what a socket that is behind is to be told besides messages.
-    pub(crate) fn keep_notice(&mut self, reader: Reader, name: &'static str, frame: Frame) {
+    fn keep_notice(&mut self, reader: Reader, notice: Notice) {
         let waiting = self.notices.entry(reader).or_default();
-        if waiting.len() < NOTICES_KEPT_MAX {
-            waiting.push(Notice { name, frame });
-        } else {
-            metrics::notice_lost(name);
+        let replaces =
+            |former: &Notice| former.about == notice.about && notice.about != About::Happening;
+        match waiting.iter().position(replaces) {
+            Some(former) => waiting[former] = notice,
+            None if waiting.len() < NOTICES_KEPT_MAX => waiting.push(notice),
+            None => metrics::notice_lost(notice.name),
         }
     }
 
     /// A socket has room again, and has got what messages there were.
     pub(crate) fn catch_up(&mut self, reader: &Reader) {
-        for Notice { name, frame } in self.notices.remove(reader).unwrap_or_default() {
-            if !deliver_notice(reader, &frame) {
-                self.keep_notice(reader.clone(), name, frame);
-            }
+        let Some(waiting) = self.notices.remove(reader) else {
+            return;
+        };
+        let mut waiting = waiting.into_iter();
+        let refused = waiting.find(|notice| !deliver_notice(reader, &notice.frame));
+        if let Some(refused) = refused {
+            let rest = std::iter::once(refused).chain(waiting);
+            self.notices.insert(reader.clone(), rest.collect());
         }
     }
 
@@ -250,10 +295,8 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
         if own.is_some() {
             self.told(entry.message.id);
         }
-        if let Some(aside) = &entry.aside
-            && !deliver_notice(reader, aside)
-        {
-            self.keep_notice(reader.clone(), "member", aside.clone());
+        if let Some(aside) = &entry.aside {
+            self.tell(reader, About::Happening, "member", aside);
         }
         match entry.removed() {
             Some(user) if reader.user() == Some(user) => Verdict::Last,
@@ -275,11 +318,22 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
             self.untold.seated(user, conversation, seq);
             added.extend_from_slice(readers);
         }
+        if frame.0.renames() {
+            self.titles.renamed(conversation, seq + 1);
+        }
     }
 
     fn fetch(&mut self, conversation: ConversationId, after: Seq, limit: usize, reason: Reason) {
         metrics::fetching(reason);
         self.fetches.push_back((conversation, after, limit));
+    }
+
+    fn changed(&mut self, _conversation: ConversationId, _seq: Seq, frame: &Shared) {
+        self.changed.push(frame.clone());
+    }
+
+    fn fetch_changes(&mut self, conversation: ConversationId, after: Rev, limit: usize) {
+        self.change_fetches.push_back((conversation, after, limit));
     }
 
     fn compare(&mut self, conversations: Vec<ConversationId>) {
@@ -294,6 +348,7 @@ impl Outlet<ConversationId, Reader, Shared> for Desk {
     fn unsubscribe(&mut self, conversation: ConversationId) {
         metrics::rooms(-1.0);
         self.unsubscriptions.push(conversation);
+        self.titles.forget(conversation);
     }
 }
 
@@ -317,7 +372,7 @@ fn emit_message(reader: &Reader, entry: &Entry, frame: &Frame) -> Pushed {
 }
 
 /// Emits what is no message. False if the socket is behind.
-pub(crate) fn deliver_notice(reader: &Reader, frame: &Frame) -> bool {
+fn deliver_notice(reader: &Reader, frame: &Frame) -> bool {
     reader.0.emit(frame, Class::Reliable) != Pushed::Behind
 }
 

@@ -16,7 +16,7 @@ use syncchat_contract::user::User;
 use syncchat_core::Error;
 use syncchat_core::command::CursorKind;
 use syncchat_core::model::{
-    self, ConversationId, EpochId, PresenceStatus, Seq, SystemEvent, Timestamp, UserId,
+    self, ConversationId, EpochId, PresenceStatus, Rev, Seq, SystemEvent, Timestamp, UserId,
 };
 use syncchat_core::ports::fleet::Change;
 use syncchat_protocol::Frame;
@@ -90,6 +90,10 @@ impl syncchat_delivery::Frame for Shared {
         // The message's own text lives beside its frame.
         self.0.received.size() + self.0.message.content.len() + size_of::<Entry>()
     }
+
+    fn rev(&self) -> Rev {
+        self.0.message.rev
+    }
 }
 
 impl Entry {
@@ -153,6 +157,11 @@ impl Entry {
         }
     }
 
+    /// Whether it gives the conversation another title.
+    pub(crate) fn renames(&self) -> bool {
+        matches!(self.message.event, Some(SystemEvent::Renamed { .. }))
+    }
+
     /// Who may see nothing after it.
     pub(crate) fn removed(&self) -> Option<UserId> {
         match self.message.event {
@@ -174,6 +183,7 @@ fn aside(message: &model::Message) -> Option<Frame> {
         user_id: user.into(),
         by: by.into(),
         seq: Some(message.seq),
+        rev: Some(message.seq + 1),
     };
     Some(event(name, &change))
 }

@@ -33,6 +33,7 @@ mod recovery;
 mod revocations;
 mod session;
 mod timers;
+mod titles;
 
 mod dispatch;
 mod events;

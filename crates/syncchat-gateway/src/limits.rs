@@ -51,15 +51,18 @@ pub(crate) const EVENTS_WAITING_MAX: usize = 20_000;
 pub(crate) const DELIVERIES_PER_TURN: usize = 1_000;
 /// Commands of a shard before the same.
 pub(crate) const COMMANDS_PER_TURN: usize = 256;
-/// Conversations in one read of missing messages.
+/// Conversations in one read of missing messages, or of missing changes.
 pub(crate) const FETCH_ROOMS: usize = 16;
 /// Such reads of one shard at once. More rooms wait, each once.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
-/// Events other than messages that a shard keeps for a socket that is behind. Beyond it the newest
-/// are lost, and counted.
+/// The same for reads of missing changes, besides those.
+pub(crate) const CHANGE_FETCHES_AT_ONCE: usize = 2;
+/// Events other than messages that a shard keeps for a socket that is behind, the last of each kind.
+/// Beyond it the newest are lost, and counted.
 pub(crate) const NOTICES_KEPT_MAX: usize = 100;
 /// Changed messages that a shard remembers, so that an older version that is still on its way down
-/// does not get through. Beyond it the oldest are forgotten.
+/// does not get through. Beyond it the oldest are forgotten, and what was asked for before so many
+/// changes is read again.
 pub(crate) const CHANGES_KEPT_MAX: usize = 1_024;
 /// How often all heads are compared while other nodes cannot be heard: with the time a comparison
 /// and a fetch take, messages still arrive within the contract's 2 s.

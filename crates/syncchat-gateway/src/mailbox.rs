@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use syncchat_core::command::CursorKind;
-use syncchat_core::model::{ConversationId, Message, MessageId, Seq, SeqSpans, UserId};
+use syncchat_core::model::{ConversationId, Message, MessageId, Rev, Seq, SeqSpans, UserId};
 use syncchat_core::ports::fleet::{Change, FleetEvent};
+use syncchat_core::ports::store::Mark;
 use tokio::sync::Notify;
 
 use crate::frames::Json;
@@ -42,14 +43,19 @@ pub(crate) enum Command {
     Acted(Act),
     /// These conversations are heard of now.
     Subscribed(Vec<ConversationId>),
-    /// Messages that were missing: each list follows this `seq`.
-    Fetched(Vec<(ConversationId, Seq, Vec<Arc<Message>>)>),
+    /// Messages that were missing: each list follows this `seq`. They were asked for at this moment, by
+    /// [`Changes::now`](crate::rights::Changes::now).
+    Fetched(Vec<(ConversationId, Seq, Vec<Arc<Message>>)>, u64),
     /// Messages could not be read.
     FetchFailed(Vec<ConversationId>),
+    /// Messages that were changed after this change.
+    ChangesFetched(Vec<(ConversationId, Rev, Vec<Arc<Message>>)>),
+    /// Changes could not be read.
+    ChangesFailed(Vec<ConversationId>),
     /// What a person may see of some conversations.
     Rights(UserId, Vec<(ConversationId, SeqSpans)>),
-    /// Where logs end.
-    Heads(Vec<(ConversationId, Seq)>),
+    /// How far conversations have come.
+    Marks(Vec<Mark>),
     /// Heads could not be read.
     CompareFailed,
     /// Anything may have been lost.
@@ -67,6 +73,8 @@ pub(crate) struct Place {
     pub(crate) returns: Vec<Seq>,
     /// Where the log ended when that was read.
     pub(crate) head: Seq,
+    /// The newest change then.
+    pub(crate) change_seq: Rev,
     /// What the person may see of it.
     pub(crate) spans: SeqSpans,
 }

@@ -18,6 +18,8 @@ pub const GAPS: &str = "syncchat_backplane_gaps_total";
 pub const BACKFILLED: &str = "syncchat_backfilled_messages_total";
 /// Reads of missing messages that failed; they are tried again.
 pub const BACKFILLS_FAILED: &str = "syncchat_backfills_failed_total";
+/// Edits and deletions that were read from the store because this node may not have heard of them.
+pub const CHANGES_READ: &str = "syncchat_changes_read_total";
 /// Refills of sockets that were behind, by pages of the store.
 pub const REFILLS: &str = "syncchat_refills_total";
 /// Events other than messages that a socket missed because it was behind for too long, by event.
@@ -53,11 +55,15 @@ pub const ARRIVALS_LATE: &str = "syncchat_arrivals_late_total";
 
 /// Tells the recorder what the names mean. Call once, after it was installed.
 pub fn describe() {
-    const COUNTERS: [(&str, &str); 16] = [
+    const COUNTERS: [(&str, &str); 17] = [
         (DELIVERIES, "messages handed to sockets"),
         (GAPS, "gaps in the backplane closed from the store"),
         (BACKFILLED, "messages read to close gaps and refill sockets"),
         (BACKFILLS_FAILED, "reads of missing messages that failed"),
+        (
+            CHANGES_READ,
+            "edits and deletions read that were not heard of",
+        ),
         (REFILLS, "pages read for sockets that were behind"),
         (NOTICES_LOST, "events missed by sockets that were behind"),
         (EPHEMERAL_DROPPED, "typing and presence dropped"),
@@ -124,6 +130,10 @@ pub(crate) fn fetching(reason: Reason) {
 
 pub(crate) fn backfilled(messages: usize) {
     counter!(BACKFILLED).increment(messages as u64);
+}
+
+pub(crate) fn changes_read(messages: usize) {
+    counter!(CHANGES_READ).increment(messages as u64);
 }
 
 pub(crate) fn backfill_failed() {

@@ -2,12 +2,13 @@
 //! answer into the mailbox.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use syncchat_core::chat::Backfill;
-use syncchat_core::model::{ConversationId, Message, Seq, UserId};
-use syncchat_core::ports::fleet::Topic;
+use syncchat_core::model::{ConversationId, Message, Rev, Seq, UserId};
+use syncchat_core::ports::fleet::{FleetEvent, Topic};
 
-use crate::limits::{FETCH_ROOMS, FETCHES_AT_ONCE};
+use crate::limits::{CHANGE_FETCHES_AT_ONCE, FETCH_ROOMS, FETCHES_AT_ONCE};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics;
 use crate::shard::Shard;
@@ -27,6 +28,10 @@ impl Shard {
         }
         while self.fetching < FETCHES_AT_ONCE && !self.desk.fetches.is_empty() {
             self.fetch();
+        }
+        while self.fetching_changes < CHANGE_FETCHES_AT_ONCE && !self.desk.change_fetches.is_empty()
+        {
+            self.fetch_changes();
         }
     }
 
@@ -60,8 +65,8 @@ impl Shard {
         let chat = Arc::clone(&self.chat);
         let asked = Asked::new(&self.mailbox, Command::CompareFailed);
         tokio::spawn(async move {
-            asked.answer(match chat.heads(&rooms).await {
-                Ok(heads) => Command::Heads(heads),
+            asked.answer(match chat.marks(&rooms).await {
+                Ok(marks) => Command::Marks(marks),
                 Err(error) => {
                     tracing::debug!(%error, rooms = rooms.len(), "heads cannot be compared");
                     Command::CompareFailed
@@ -77,6 +82,7 @@ impl Shard {
         let chat = Arc::clone(&self.chat);
         let rooms = wanted.iter().map(|&(room, ..)| room).collect();
         let asked = Asked::new(&self.mailbox, Command::FetchFailed(rooms));
+        let moment = self.changes.now();
         self.fetching += 1;
         tokio::spawn(async move {
             let places: Vec<_> = wanted
@@ -84,13 +90,55 @@ impl Shard {
                 .map(|&(room, after, _)| (room, after))
                 .collect();
             asked.answer(match chat.backfill(&places, limit).await {
-                Ok(found) => Command::Fetched(pages(places, found)),
+                Ok(found) => Command::Fetched(pages(places, found), moment),
                 Err(error) => {
                     metrics::backfill_failed();
                     tracing::debug!(%error, rooms = places.len(), "missing messages cannot be read");
                     Command::FetchFailed(places.into_iter().map(|(room, _)| room).collect())
                 }
             });
+        });
+    }
+
+    /// Reads what was changed, where that was missed.
+    fn fetch_changes(&mut self) {
+        let count = self.desk.change_fetches.len().min(FETCH_ROOMS);
+        let wanted: Vec<_> = self.desk.change_fetches.drain(..count).collect();
+        let limit = wanted.iter().map(|&(_, _, limit)| limit).max().unwrap_or(1);
+        let after: Vec<(ConversationId, Rev)> =
+            wanted.iter().map(|&(room, rev, _)| (room, rev)).collect();
+        let chat = Arc::clone(&self.chat);
+        let rooms = wanted.iter().map(|&(room, ..)| room).collect();
+        let asked = Asked::new(&self.mailbox, Command::ChangesFailed(rooms));
+        self.fetching_changes += 1;
+        tokio::spawn(async move {
+            asked.answer(match chat.changes(&after, limit).await {
+                Ok(found) => {
+                    let found = after.into_iter().zip(found);
+                    let found = found.map(|((room, after), messages)| (room, after, messages));
+                    Command::ChangesFetched(found.collect())
+                }
+                Err(error) => {
+                    tracing::debug!(%error, rooms = after.len(), "changes cannot be read");
+                    Command::ChangesFailed(after.into_iter().map(|(room, _)| room).collect())
+                }
+            });
+        });
+    }
+
+    /// Reads a conversation whose new title was not heard of.
+    pub(crate) fn ask_title(&self, room: ConversationId) {
+        let (chat, mailbox) = (Arc::clone(&self.chat), Arc::clone(&self.mailbox));
+        tokio::spawn(async move {
+            match chat.inspect(room).await {
+                Ok(Some(conversation)) => {
+                    let event = FleetEvent::Updated { conversation };
+                    mailbox.post(Command::Heard(event, Instant::now()));
+                }
+                Ok(None) => {}
+                // With the next comparison, again.
+                Err(error) => tracing::debug!(%error, %room, "a title cannot be read"),
+            }
         });
     }
 }
@@ -158,12 +206,12 @@ mod tests {
         });
         assert!(question.await.is_err());
         let answered = Asked::new(&mailbox, Command::CompareFailed);
-        answered.answer(Command::Heads(Vec::new()));
+        answered.answer(Command::Marks(Vec::new()));
         let mut commands = Vec::new();
         mailbox.take(&mut commands);
         assert!(matches!(
             commands[..],
-            [Command::CompareFailed, Command::Heads(_)]
+            [Command::CompareFailed, Command::Marks(_)]
         ));
     }
 }

@@ -1,10 +1,11 @@
 //! What those here may see of the past: for edits of old messages, which are told to all who are in
 //! a conversation now, but must not tell somebody what was said while they were away.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use syncchat_core::model::{ConversationId, Message, MessageId, Seq, SeqSpans, UserId};
+use syncchat_core::model::{ConversationId, Message, MessageId, Rev, Seq, SeqSpans, UserId};
 
 use crate::limits::CHANGES_KEPT_MAX;
 
@@ -51,39 +52,52 @@ impl Rights {
 #[derive(Default)]
 pub(crate) struct Changes {
     latest: HashMap<MessageId, Arc<Message>>,
-    /// In the order in which they were first changed.
-    order: VecDeque<MessageId>,
+    /// Versions, in the order in which they came; of a message that was changed again, several.
+    order: VecDeque<(MessageId, Rev)>,
+    /// How many were ever remembered.
+    count: u64,
 }
 
 impl Changes {
-    /// Remembers a changed message. Beyond [`CHANGES_KEPT_MAX`] the oldest is forgotten.
+    /// Remembers a changed message, unless a later version of it is known. Beyond [`CHANGES_KEPT_MAX`] the
+    /// oldest is forgotten.
     pub(crate) fn remember(&mut self, message: &Arc<Message>) {
-        if self
-            .latest
-            .insert(message.id, Arc::clone(message))
-            .is_none()
-        {
-            self.order.push_back(message.id);
+        match self.latest.entry(message.id) {
+            Entry::Occupied(known) if !message.supersedes(known.get()) => return,
+            entry => drop(entry.insert_entry(Arc::clone(message))),
         }
+        self.count += 1;
+        self.order.push_back((message.id, message.rev));
         if self.order.len() > CHANGES_KEPT_MAX
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, rev)) = self.order.pop_front()
+            && let Entry::Occupied(known) = self.latest.entry(oldest)
+            && known.get().rev == rev
         {
-            self.latest.remove(&oldest);
+            known.remove();
         }
     }
 
     /// The message as it is now, as far as is known.
     pub(crate) fn latest<'a>(&'a self, message: &'a Arc<Message>) -> &'a Arc<Message> {
         match self.latest.get(&message.id) {
-            Some(changed) if changed.updated_at >= message.updated_at => changed,
+            Some(changed) if !message.supersedes(changed) => changed,
             _ => message,
         }
+    }
+
+    /// A moment, for [`Self::reach_back_to`].
+    pub(crate) fn now(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether all changes are remembered that came after this moment.
+    pub(crate) fn reach_back_to(&self, moment: u64) -> bool {
+        self.count - moment <= CHANGES_KEPT_MAX as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use syncchat_core::model::Timestamp;
     use syncchat_core::testing;
 
     use super::*;
@@ -102,11 +116,11 @@ mod tests {
         assert!(rights.may_see(user, here, 45) && rights.partial.is_empty());
     }
 
-    fn message(id: MessageId, content: &str, updated_at: i64) -> Arc<Message> {
+    fn message(id: MessageId, content: &str, rev: Rev) -> Arc<Message> {
         let conversation = ConversationId::from_bytes([0; 12]);
         Arc::new(Message {
             id,
-            updated_at: Timestamp::from_millis(updated_at),
+            rev,
             ..testing::message(conversation, UserId::from_bytes([0; 12]), content)
         })
     }
@@ -120,10 +134,34 @@ mod tests {
         assert_eq!(changes.latest(&first).content, "hello");
         let newer = message(id, "hello!", 3);
         assert_eq!(changes.latest(&newer).content, "hello!");
+        let moment = changes.now();
         for _ in 0..CHANGES_KEPT_MAX {
-            changes.remember(&message(MessageId::generate(), "", 1));
+            assert!(changes.reach_back_to(moment));
+            changes.remember(&message(MessageId::generate(), "", 2));
         }
+        assert!(changes.reach_back_to(moment) && !changes.reach_back_to(moment - 1));
         assert_eq!(changes.latest(&first).content, "helo");
         assert_eq!(changes.latest.len(), changes.order.len());
+    }
+
+    #[test]
+    fn of_changes_that_overtake_each_other_the_later_one_counts() {
+        let id = MessageId::generate();
+        let mut changes = Changes::default();
+        let first = message(id, "helo", 1);
+        changes.remember(&message(id, "hello!", 3));
+        changes.remember(&message(id, "hello", 2));
+        assert_eq!(changes.latest(&first).content, "hello!");
+        let deleted = Arc::new(Message {
+            deleted: true,
+            ..(*message(id, "", 4)).clone()
+        });
+        changes.remember(&deleted);
+        changes.remember(&message(id, "hello!!", 5));
+        assert!(changes.latest(&first).deleted);
+        for _ in 3..CHANGES_KEPT_MAX {
+            changes.remember(&message(MessageId::generate(), "", 2));
+        }
+        assert!(changes.latest(&first).deleted, "it was changed again since");
     }
 }

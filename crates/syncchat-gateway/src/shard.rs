@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use syncchat_core::Chat;
-use syncchat_core::model::{ConversationId, Message, Seq, SeqSpans, UserId};
+use syncchat_core::model::{ConversationId, FIRST_REV, Message, Rev, Seq, SeqSpans, UserId};
 use syncchat_core::ports::fleet::{Change, Fleet, FleetEvent};
+use syncchat_core::ports::store::Mark;
 use syncchat_delivery::{Config, Input, Machine, Millis};
 use syncchat_protocol::Frame;
 
-use crate::desk::{Desk, deliver_notice, tell_if_possible};
+use crate::desk::{About, Desk, tell_if_possible};
 use crate::feed::tell_joined;
 use crate::frames::{self, Entry, KeptJson, Shared};
 use crate::hub::{Joined, Reader};
@@ -28,7 +29,9 @@ pub(crate) struct Shard {
     began: Instant,
     /// Reads of missing messages under way.
     pub(crate) fetching: usize,
-    changes: Changes,
+    /// Reads of missing changes.
+    pub(crate) fetching_changes: usize,
+    pub(crate) changes: Changes,
     /// Entries of the message being handled; kept to reuse its memory.
     entries: Vec<Shared>,
 }
@@ -49,6 +52,7 @@ impl Shard {
             fleet,
             began: Instant::now(),
             fetching: 0,
+            fetching_changes: 0,
             changes: Changes::default(),
             entries: Vec::new(),
         }
@@ -120,14 +124,21 @@ impl Shard {
                     self.input(Input::Subscribed { room });
                 }
             }
-            Command::Fetched(pages) => self.fetched(pages),
+            Command::Fetched(pages, moment) => self.fetched(pages, moment),
             Command::FetchFailed(rooms) => {
                 self.fetching -= 1;
                 for room in rooms {
                     self.input(Input::FetchFailed { room });
                 }
             }
-            Command::Heads(heads) => self.input(Input::Heads { heads: &heads }),
+            Command::ChangesFetched(found) => self.changes_fetched(found),
+            Command::ChangesFailed(rooms) => {
+                self.fetching_changes -= 1;
+                for room in rooms {
+                    self.input(Input::ChangesFailed { room });
+                }
+            }
+            Command::Marks(marks) => self.compared(&marks),
             Command::CompareFailed => self.input(Input::CompareFailed),
             Command::Doubt => self.input(Input::Doubt),
         }
@@ -137,6 +148,11 @@ impl Shard {
         let now = self.now();
         self.machine.handle(now, input, &mut self.desk);
         self.desk.count();
+        if !self.desk.changed.is_empty() {
+            for changed in std::mem::take(&mut self.desk.changed) {
+                self.tell_change(&changed.0.message);
+            }
+        }
     }
 
     fn now(&self) -> Millis {
@@ -175,6 +191,8 @@ impl Shard {
             }
             let head = place.head;
             self.input(Input::Head { room, head });
+            let head = place.change_seq;
+            self.input(Input::Changes { room, head });
         }
         self.desk.release(&reader);
         self.drained(reader);
@@ -232,6 +250,8 @@ impl Shard {
                 self.join(room, reader, seq.saturating_sub(1));
             }
         }
+        let head = joined.conversation.change_seq;
+        self.input(Input::Changes { room, head });
     }
 
     fn know_rights(&mut self, user: UserId, rights: &[(ConversationId, SeqSpans)]) {
@@ -287,7 +307,7 @@ impl Shard {
                     });
                 }
             }
-            FleetEvent::Changed { message, change } => self.changed(&message, change),
+            FleetEvent::Changed { message, .. } => self.changed(&message),
             FleetEvent::Cursor {
                 conversation,
                 user,
@@ -296,7 +316,8 @@ impl Shard {
             } => {
                 let frame = || frames::msg_status(conversation, user, kind, seq);
                 let actor = self.desk.actor(Act::Cursor(conversation, user, kind));
-                self.notify(conversation, "msg_status", frame, |_, r| {
+                let about = About::Cursor(conversation, user, kind);
+                self.notify(conversation, about, "msg_status", frame, |_, r| {
                     Some(r) != actor.as_ref()
                 });
             }
@@ -314,8 +335,12 @@ impl Shard {
                 }
             }
             FleetEvent::Updated { conversation } => {
-                let frame = || frames::conversation_updated(&conversation);
-                self.notify(conversation.id, "conversation_updated", frame, |_, _| true);
+                let id = conversation.id;
+                if self.machine.knows(id) && self.desk.titles.tell(id, conversation.rev) {
+                    let frame = || frames::conversation_updated(&conversation);
+                    let about = About::Title(id);
+                    self.notify(id, about, "conversation_updated", frame, |_, _| true);
+                }
             }
             // These concern people, not conversations: the feed sees to them.
             FleetEvent::Joined { .. }
@@ -324,14 +349,28 @@ impl Shard {
         }
     }
 
-    fn changed(&mut self, message: &Arc<Message>, change: Change) {
-        self.changes.remember(message);
+    fn changed(&mut self, message: &Arc<Message>) {
         let (room, seq) = (message.conversation, message.seq);
-        let frame = self.entry(message, Instant::now(), false);
+        let frame = self.version(message);
         self.input(Input::Changed { room, seq, frame });
+    }
+
+    /// Tells the readers of a conversation that a message was changed, unless some have a later version
+    /// already: all but the socket that changes it, and readers that may not see the message.
+    fn tell_change(&mut self, message: &Arc<Message>) {
+        if self.changes.latest(message).supersedes(message) {
+            return;
+        }
+        self.changes.remember(message);
+        let change = match message.deleted {
+            true => Change::Deleted,
+            false => Change::Edited,
+        };
+        let (room, seq) = (message.conversation, message.seq);
         let actor = self.desk.actor(Act::Change(message.id, change));
         let frame = || frames::msg_changed(message, change);
-        self.notify(room, frames::change_name(change), frame, |shard, reader| {
+        let (about, name) = (About::Message(message.id), frames::change_name(change));
+        self.notify(room, about, name, frame, |shard, reader| {
             // A socket that has not come to the message gets it as it is now, unless the person was
             // removed before it: only the log tells.
             let has_it = |next| seq < next;
@@ -340,6 +379,32 @@ impl Shard {
                 && shard.machine.position(room, reader).is_some_and(has_it)
                 && reader.user().is_some_and(may_see)
         });
+    }
+
+    fn changes_fetched(&mut self, found: Vec<(ConversationId, Rev, Vec<Arc<Message>>)>) {
+        self.fetching_changes -= 1;
+        for (room, after, messages) in found {
+            metrics::changes_read(messages.len());
+            let changed = |message: &Arc<Message>| (message.seq, self.version(message));
+            let changes: Vec<_> = messages.iter().map(changed).collect();
+            self.input(Input::ChangesFetched {
+                room,
+                after,
+                changes: &changes,
+            });
+        }
+    }
+
+    /// How far logs have come, as the store says.
+    fn compared(&mut self, marks: &[Mark]) {
+        let head = |mark: &Mark| (mark.conversation, mark.last_seq, mark.change_seq);
+        let heads: Vec<_> = marks.iter().map(head).collect();
+        self.input(Input::Heads { heads: &heads });
+        for mark in marks {
+            if self.desk.titles.are_due(mark.conversation) {
+                self.ask_title(mark.conversation);
+            }
+        }
     }
 
     fn committed(&mut self, messages: &[Arc<Message>], at: Instant) {
@@ -362,11 +427,24 @@ impl Shard {
         self.entries = entries;
     }
 
-    fn fetched(&mut self, pages: Vec<(ConversationId, Seq, Vec<Arc<Message>>)>) {
+    fn fetched(&mut self, pages: Vec<(ConversationId, Seq, Vec<Arc<Message>>)>, moment: u64) {
         self.fetching -= 1;
+        if !self.changes.reach_back_to(moment) {
+            // So much was changed meanwhile that it is not known what of this is as it is now.
+            for (room, ..) in pages {
+                self.input(Input::FetchFailed { room });
+            }
+            return;
+        }
         let now = Instant::now();
         for (room, after, messages) in pages {
             metrics::backfilled(messages.len());
+            for message in &messages {
+                // Changed since the last change that was told: those before it are not told any more.
+                if message.rev > FIRST_REV && !self.machine.knows_change(room, message.rev) {
+                    self.changes.remember(message);
+                }
+            }
             let come = |message| self.come(message, Source::Store, now);
             let frames: Vec<_> = messages.iter().map(come).collect();
             self.input(Input::Fetched {
@@ -381,6 +459,17 @@ impl Shard {
     fn come(&self, message: &Arc<Message>, from: Source, at: Instant) -> Shared {
         self.desk.traces.seen(message.id, from);
         self.entry(message, at, from == Source::Fleet)
+    }
+
+    /// A message in this version, whatever else is known of it.
+    fn version(&self, message: &Arc<Message>) -> Shared {
+        let mut origin = self.desk.origin(message.id);
+        if let Some(origin) = &mut origin {
+            // The ack says what was committed, this something else.
+            origin.json = KeptJson::none();
+        }
+        let now = self.chat.clock().estimate();
+        Shared(Arc::new(Entry::new(message, origin, Instant::now(), now)))
     }
 
     /// `is_new`: as it was committed, unless a change of it is known already.
@@ -401,20 +490,20 @@ impl Shard {
     fn notify(
         &mut self,
         room: ConversationId,
+        about: About,
         name: &'static str,
         frame: impl FnOnce() -> Frame,
         is_for: impl Fn(&Shard, &Reader) -> bool,
     ) {
         let shard = &*self;
-        let readers = shard.machine.readers(room);
-        let mut readers = readers.filter(|r| is_for(shard, r)).peekable();
-        if readers.peek().is_none() {
+        let readers = shard.machine.readers(room).filter(|r| is_for(shard, r));
+        let readers: Vec<Reader> = readers.cloned().collect();
+        if readers.is_empty() {
             return;
         }
         let frame = frame();
-        let refused = readers.filter(|reader| !deliver_notice(reader, &frame));
-        for reader in refused.cloned().collect::<Vec<_>>() {
-            self.desk.keep_notice(reader, name, frame.clone());
+        for reader in &readers {
+            self.desk.tell(reader, about, name, &frame);
         }
     }
 }

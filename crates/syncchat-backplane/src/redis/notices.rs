@@ -49,13 +49,17 @@ pub(crate) struct Again {
 }
 
 impl Notices {
-    /// Keeps an event if it is a notice; says whether it is. Beyond [`NOTICES_MAX`] of them, or
+    /// Keeps an event if it is a notice; says whether it is. An earlier version of what is kept is not,
+    /// though it was said later. Beyond [`NOTICES_MAX`] of them, or
     /// [`NOTICES_BYTES_MAX`], the oldest is forgotten.
     pub(crate) fn keep(&self, event: &FleetEvent) -> bool {
         let Some(kind) = kind(event) else {
             return false;
         };
         let mut kept = self.kept.lock();
+        if kept.has_later(kind, event) {
+            return true;
+        }
         kept.said += 1;
         let number = kept.said;
         if let Some(former) = kept.newest_of.insert(kind, number) {
@@ -97,6 +101,26 @@ impl Notices {
 }
 
 impl Kept {
+    /// Whether a later version of what this event tells of is kept.
+    fn has_later(&self, kind: Kind, event: &FleetEvent) -> bool {
+        let kept = self.newest_of.get(&kind);
+        let kept = kept.and_then(|number| self.by_number.get(number));
+        match (kept.map(|(_, kept)| kept), event) {
+            (
+                Some(FleetEvent::Changed { message: kept, .. }),
+                FleetEvent::Changed { message, .. },
+            ) => kept.supersedes(message),
+            (
+                Some(FleetEvent::Updated { conversation: kept }),
+                FleetEvent::Updated { conversation },
+            ) => kept.rev > conversation.rev,
+            (Some(FleetEvent::Cursor { seq: kept, .. }), FleetEvent::Cursor { seq, .. }) => {
+                kept > seq
+            }
+            _ => false,
+        }
+    }
+
     fn remove(&mut self, number: u64) {
         if let Some((_, event)) = self.by_number.remove(&number) {
             self.bytes = self.bytes.saturating_sub(weight(&event));
@@ -144,7 +168,10 @@ fn weight(event: &FleetEvent) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use syncchat_core::model::Seq;
+    use std::sync::Arc;
+
+    use syncchat_core::model::{Message, Seq};
+    use syncchat_core::ports::fleet::Change;
 
     use super::*;
 
@@ -182,6 +209,39 @@ mod tests {
         let rest = notices.after(first.up_to, 2);
         assert_eq!(seqs(&rest), [30]);
         assert!(notices.after(rest.up_to, 2).events.is_empty());
+    }
+
+    #[test]
+    fn an_earlier_version_does_not_take_the_place_of_a_later_one() {
+        let nobody = UserId::from_bytes([0; 12]);
+        let first =
+            syncchat_core::testing::message(ConversationId::from_bytes([0; 12]), nobody, "text");
+        let version = |rev, deleted| {
+            let message = Message {
+                rev,
+                deleted,
+                ..first.clone()
+            };
+            FleetEvent::Changed {
+                message: Arc::new(message),
+                change: Change::Edited,
+            }
+        };
+        let notices = Notices::default();
+        for (rev, deleted) in [(2, false), (4, true), (3, false)] {
+            assert!(notices.keep(&version(rev, deleted)));
+        }
+        for seq in [20, 10] {
+            notices.keep(&cursor(1, seq));
+        }
+        let again = notices.after(0, 9);
+        let revs = again.events.iter().map(|event| match event {
+            FleetEvent::Changed { message, .. } => message.rev,
+            FleetEvent::Cursor { seq, .. } => *seq,
+            _ => 0,
+        });
+        assert_eq!(revs.collect::<Vec<_>>(), [4, 20]);
+        assert_eq!(notices.said(), 3);
     }
 
     #[test]

@@ -14,11 +14,13 @@ use syncchat_delivery::Config;
 pub(crate) fn smallest() -> Config {
     Config {
         page: 2,
+        changes_page: 1,
         look_back: 1,
         ring_frames: 1,
         ring_bytes: 1,
         early_frames: 1,
         patience: 0,
+        changes_patience: 0,
         retry_min: 0,
         retry_max: 0,
         linger: 0,

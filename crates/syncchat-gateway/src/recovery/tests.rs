@@ -49,6 +49,7 @@ impl Room {
             last_seq,
             last_ordinal: last_seq,
             updated_at: self.log.last().map_or(self.made, |(at, _)| *at),
+            change_seq: 1,
         }
     }
 }

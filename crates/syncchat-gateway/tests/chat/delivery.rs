@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use syncchat_core::command::{EditMessage, MessageDraft, SendMessage};
 use syncchat_core::model::{ConversationId, Message};
+use syncchat_core::ports::fleet::{Change, Fleet, FleetEvent};
 use syncchat_delivery::Config as DeliveryConfig;
 use test_speed::scaled;
 
@@ -25,6 +26,23 @@ async fn say(
     };
     let command = SendMessage::new(person.id, conversation, draft).expect("a command");
     node.chat.send(command).await.expect("sent")
+}
+
+async fn edit(node: &Node, person: &Person, message: &Message, content: &str) -> Arc<Message> {
+    let command = EditMessage::new(person.id, message.id, content.into()).expect("a command");
+    node.chat.edit(command).await.expect("edited")
+}
+
+/// A node that compares its conversations with their logs twice a second.
+async fn node_that_compares() -> Node {
+    Node::with(Settings {
+        delivery: DeliveryConfig {
+            review: 500,
+            ..DeliveryConfig::default()
+        },
+        ..Settings::default()
+    })
+    .await
 }
 
 #[tokio::test]
@@ -47,14 +65,7 @@ async fn lost_announcements_are_made_good_from_the_store() {
 
 #[tokio::test]
 async fn a_lost_last_message_is_found_by_comparing_heads() {
-    let node = Node::with(Settings {
-        delivery: DeliveryConfig {
-            review: 500,
-            ..DeliveryConfig::default()
-        },
-        ..Settings::default()
-    })
-    .await;
+    let node = node_that_compares().await;
     let [ada, bob] = node.people(["ada", "bob"]).await;
     let conversation = node.group(&ada, &[&bob]).await;
     let mut reader = node.connect(&bob).await;
@@ -222,6 +233,97 @@ async fn what_changed_while_a_client_was_behind_reaches_it_as_it_is_now() {
         "nobody is given what was taken back"
     );
     assert_eq!(lazy.next("msg_edited").await["content"], "edited");
+}
+
+#[tokio::test]
+async fn changes_that_overtake_each_other_are_not_told_backwards() {
+    let here = Node::new().await;
+    let there = here.beside().await;
+    let [ada, bob] = here.people(["ada", "bob"]).await;
+    let conversation = here.group(&ada, &[&bob]).await;
+    let mut reader = here.connect(&bob).await;
+    let message = say(&here, &ada, conversation, "first".into()).await;
+    assert_eq!(reader.next("receive_msg").await["rev"], 1);
+    // Another node's, whose words come in the wrong order.
+    let second = edit(&there, &ada, &message, "second").await;
+    let third = edit(&there, &ada, &message, "third").await;
+    assert_eq!((second.rev, third.rev), (2, 3));
+    for message in [&third, &second, &third] {
+        here.fleet.publish(FleetEvent::Changed {
+            message: Arc::clone(message),
+            change: Change::Edited,
+        });
+    }
+    here.chat.delete(ada.id, message.id).await.expect("deleted");
+    // An edit that was on its way when the message was deleted.
+    here.fleet.publish(FleetEvent::Changed {
+        message: Arc::clone(&third),
+        change: Change::Edited,
+    });
+    say(&here, &ada, conversation, "last".into()).await;
+    let heard = reader
+        .next_of(&["msg_edited", "msg_deleted", "receive_msg"], 4)
+        .await;
+    let heard: Vec<_> = heard
+        .iter()
+        .map(|(name, message)| (name.as_str(), message["rev"].as_u64()))
+        .collect();
+    let expected = [
+        ("msg_edited", Some(2)),
+        ("msg_edited", Some(3)),
+        ("msg_deleted", Some(4)),
+        ("receive_msg", Some(1)),
+    ];
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_not_heard_of_is_found_by_comparing() {
+    let here = node_that_compares().await;
+    let there = here.beside().await;
+    let [ada, bob] = here.people(["ada", "bob"]).await;
+    let conversation = here.group(&ada, &[&bob]).await;
+    let mut reader = here.connect(&bob).await;
+    let mut messages = Vec::new();
+    for content in ["1", "2", "3"] {
+        messages.push(say(&here, &ada, conversation, content.into()).await);
+    }
+    reader.seqs(3).await;
+    edit(&there, &ada, &messages[0], "one").await;
+    let deleted = there.chat.delete(ada.id, messages[1].id).await;
+    assert_eq!(deleted.expect("deleted").rev, 3);
+    assert_eq!(reader.next("msg_edited").await["content"], "one");
+    let told = reader.next("msg_deleted").await;
+    assert_eq!((&told["seq"], &told["rev"]), (&json!(2), &json!(3)));
+    // Each once.
+    edit(&here, &ada, &messages[2], "three").await;
+    let next = reader.next_of(&["msg_edited", "msg_deleted"], 1).await;
+    assert_eq!(next[0].1["content"], "three");
+}
+
+#[tokio::test]
+async fn a_title_that_was_not_heard_of_is_told_and_an_older_one_is_not() {
+    let here = node_that_compares().await;
+    let there = here.beside().await;
+    let [ada, bob] = here.people(["ada", "bob"]).await;
+    let conversation = here.group(&ada, &[&bob]).await;
+    let mut reader = here.connect(&bob).await;
+    let rename = async |title: &str| {
+        let renamed = there.chat.rename(ada.id, conversation, title).await;
+        Arc::new(renamed.expect("renamed").conversation)
+    };
+    let older = rename("older").await;
+    rename("newer").await;
+    let told = reader.next("conversation_updated").await;
+    assert_eq!(told["conversation"]["title"], "newer");
+    assert_eq!(told["conversation"]["rev"], 3);
+    here.fleet.publish(FleetEvent::Updated {
+        conversation: older,
+    });
+    let renamed = here.chat.rename(ada.id, conversation, "newest").await;
+    assert_eq!(renamed.expect("renamed").conversation.rev, 4);
+    let told = reader.next("conversation_updated").await;
+    assert_eq!(told["conversation"]["title"], "newest");
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ async fn who_is_added_reads_from_there_on_and_who_is_removed_up_to_there() {
         for (name, seq) in [("member_added", 2), ("member_removed", 4)] {
             let expected = json!({
                 "conversationId": conversation.to_string(), "userId": cyd.id.to_string(),
-                "by": ada.id.to_string(), "seq": seq,
+                "by": ada.id.to_string(), "seq": seq, "rev": seq + 1,
             });
             assert_eq!(device.next(name).await, expected);
         }
