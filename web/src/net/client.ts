@@ -290,30 +290,33 @@ export class Chat {
       this.#sync.people(conversation.participants);
       void this.#sync.presence().catch(() => undefined);
     });
-    socket.on('conversation_updated', ({ conversation: { id, title, participants } }) => {
-      this.store.setState(store.conversationChanged(id, { title, participants }));
+    socket.on('conversation_updated', ({ conversation: { id, title, participants, rev } }) => {
+      this.store.setState(store.conversationChanged(id, { title, participants, rev }));
       this.#sync.people(participants);
     });
-    socket.on('member_added', ({ conversationId, userId }) => {
+    socket.on('member_added', ({ conversationId, userId, rev }) => {
       this.#sync.people([userId]);
-      this.#membersChanged(conversationId, (ids) => [...new Set([...ids, userId])]);
+      this.#membersChanged(conversationId, rev, (ids) => [...new Set([...ids, userId])]);
     });
-    socket.on('member_removed', ({ conversationId, userId }) => {
+    socket.on('member_removed', ({ conversationId, userId, rev }) => {
       if (userId === this.store.getState().me.id) {
         this.store.setState(store.conversationGone(conversationId));
       } else {
-        this.#membersChanged(conversationId, (ids) => ids.filter((id) => id !== userId));
+        this.#membersChanged(conversationId, rev, (ids) => ids.filter((id) => id !== userId));
       }
     });
     socket.on('token_expiring', () => void this.#session.renew().catch(() => undefined));
   }
 
-  #membersChanged(id: string, change: (ids: readonly string[]) => readonly string[]): void {
+  #membersChanged(
+    id: string,
+    rev: number | undefined,
+    change: (ids: readonly string[]) => readonly string[],
+  ): void {
     const known = this.store.getState().conversations[id];
     if (!known) return;
-    this.store.setState(
-      store.conversationChanged(id, { participants: change(known.participants) }),
-    );
+    const participants = change(known.participants);
+    this.store.setState(store.conversationChanged(id, { participants, rev: rev ?? known.rev }));
   }
 
   #arrived(message: Message): void {

@@ -58,6 +58,8 @@ export interface Synced {
   readSeq: number;
   deliveredSeq: number;
   unread: number;
+  changes: Message[];
+  changeSeq: number;
 }
 
 export interface PresenceOf {
@@ -84,6 +86,7 @@ export interface MemberChange {
   userId: string;
   by: string;
   seq?: number;
+  rev?: number;
 }
 
 export interface ServerClosing {
@@ -101,7 +104,12 @@ export interface Requests {
   mark_read: [{ conversationId: string; seq: number }, { unread: number }];
   typing: [{ conversationId: string; typing: boolean }, object];
   sync: [
-    { cursors: Record<string, number>; all?: boolean; epoch?: string },
+    {
+      cursors: Record<string, number>;
+      all?: boolean;
+      changes?: Record<string, number>;
+      epoch?: string;
+    },
     { epoch: string; reset?: true; conversations: Synced[] },
   ];
   presence: [{ userIds: string[] }, { presence: PresenceOf[] }];

@@ -455,6 +455,12 @@ export interface components {
             /** @description Others who have read it; a bounded number of them. */
             readBy: components["schemas"]["Id"][];
             replyTo: components["schemas"]["Id"] | null;
+            /**
+             * Format: int64
+             * @description Which version this is: 1 as it was committed, higher after each change. Ignore a lower one than is
+             *     known, and any after one that is `deleted`.
+             */
+            rev: number;
             /** @description Who said it; of a system message, who did it. */
             sender: components["schemas"]["Id"];
             /**
@@ -584,6 +590,12 @@ export interface components {
         };
         /** @description What is the same for every member. */
         SharedConversation: {
+            /**
+             * Format: int64
+             * @description The highest `rev` of its messages, for `changes` of `sync`: a client that knows it has seen all edits
+             *     and deletions. 0 where that is not known.
+             */
+            changeSeq: number;
             /** @description When it was made. */
             createdAt: components["schemas"]["Time"];
             /** @description Which. */
@@ -595,6 +607,12 @@ export interface components {
             lastSeq: number;
             /** @description Ids of everybody in it now. */
             participants: components["schemas"]["Id"][];
+            /**
+             * Format: int64
+             * @description Which version of `title` and `participants` this is: 1 as it was made, higher after each change of
+             *     them. Ignore a lower one than is known.
+             */
+            rev: number;
             /** @description Of a group, if it has one. */
             title: string | null;
             /** @description `private` or `group`. */

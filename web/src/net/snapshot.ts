@@ -10,7 +10,7 @@ import { SNAPSHOT_CONVERSATIONS, SNAPSHOT_DELAY_MS, SNAPSHOT_MESSAGES } from './
 type Kept = Pick<ChatState, 'epoch' | 'conversations' | 'logs' | 'people' | 'cursors'>;
 
 /** Read back only by the same shape of state; an older one is ignored. */
-const SHAPE = 1;
+const SHAPE = 2;
 
 function keep(state: ChatState): Kept {
   const recent = Object.values(state.conversations)

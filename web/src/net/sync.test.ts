@@ -48,7 +48,10 @@ class Server {
     return Array.from({ length: count }, (_, index) => wireMessage(after + index + 1));
   }
 
-  #synced(id: string, { cursors }: wire.Requests['sync'][0]): wire.Synced {
+  /** Messages that were changed, rising in `rev`. */
+  changed: wire.Message[] = [];
+
+  #synced(id: string, { cursors, changes }: wire.Requests['sync'][0]): wire.Synced {
     const told = cursors[id] ?? 0;
     const reset = told > this.length;
     const after = reset ? 0 : told;
@@ -61,6 +64,8 @@ class Server {
       readSeq: 0,
       deliveredSeq: 0,
       unread: this.length,
+      changes: this.changed.filter(({ rev, seq }) => rev > (changes?.[id] ?? 0) && seq <= after),
+      changeSeq: this.changed.at(-1)?.rev ?? 1,
     };
   }
 }
@@ -92,7 +97,7 @@ describe('catching up', () => {
     server.length = 3;
     server.conversations = [wireConversation({ lastSeq: 3, lastMessage: wireMessage(3) })];
     await sync.catchUp();
-    expect(server.asked).toEqual([{ cursors: { c: 3 }, all: true }]);
+    expect(server.asked).toEqual([{ cursors: { c: 3 }, all: true, changes: { c: 1 } }]);
     expect(shown()).toEqual([3]);
     expect(chat.getState().people.you?.username).toBe('you');
   });
@@ -200,4 +205,21 @@ describe('a gap', () => {
     expect(server.asked).toEqual([]);
     vi.useRealTimers();
   });
+});
+
+it('shows what was edited or deleted while it was away, and asks from there', async () => {
+  server.length = 2;
+  await sync.catchUp();
+  server.changed = [
+    wireMessage(2, { content: 'edited', edited: true, rev: 2 }),
+    wireMessage(1, { content: '', deleted: true, rev: 3 }),
+  ];
+  await sync.missed();
+  const held = chat.getState().logs.c?.messages;
+  expect(held?.map(({ content, deleted }) => [content, deleted])).toEqual([
+    ['', true],
+    ['edited', false],
+  ]);
+  await sync.missed();
+  expect(server.asked.map(({ changes }) => changes?.c)).toEqual([1, 1, 3]);
 });

@@ -92,7 +92,8 @@ export class Sync {
     let all = everything;
     for (let round = 0; round < SYNC_ROUNDS_MAX; round += 1) {
       const { epoch: held } = this.chat.getState();
-      const request = { cursors, all, ...(held !== null && { epoch: held }) };
+      const changes = this.#changes(Object.keys(cursors));
+      const request = { cursors, all, changes, ...(held !== null && { epoch: held }) };
       const { epoch, reset, conversations } = await this.live.request('sync', request);
       if (reset) {
         await this.#anew(epoch);
@@ -125,6 +126,12 @@ export class Sync {
   #cursors(ids: readonly string[]): Requests['sync'][0]['cursors'] {
     const { logs: windows } = this.chat.getState();
     return Object.fromEntries(ids.map((id) => [id, windows[id]?.to ?? 0]));
+  }
+
+  /** The newest edit or deletion that is known in each of these conversations. */
+  #changes(ids: readonly string[]): Record<string, number> {
+    const { logs: windows } = this.chat.getState();
+    return Object.fromEntries(ids.map((id) => [id, windows[id]?.changeSeq ?? 0]));
   }
 
   /** Makes sure that a conversation is known before its messages are. */

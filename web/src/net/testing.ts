@@ -60,6 +60,7 @@ export function wireMessage(seq: number, change: Partial<wire.Message> = {}): wi
     clientMsgId: null,
     createdAt: at,
     updatedAt: at,
+    rev: 1,
     ...change,
   };
 }
@@ -77,6 +78,8 @@ export function wireConversation(change: Partial<wire.Conversation> = {}): wire.
     unread: 0,
     readSeq: 0,
     deliveredSeq: 0,
+    rev: 1,
+    changeSeq: 1,
     ...change,
   };
 }

@@ -46,6 +46,7 @@ export function message(told: wire.Message): model.Message {
       : null,
     createdAt: time(createdAt),
     updatedAt: time(updatedAt),
+    rev: told.rev,
   };
 }
 
@@ -61,9 +62,15 @@ export function conversation(told: wire.Conversation): model.Conversation {
     deliveredSeq: told.deliveredSeq,
     unread: told.unread,
     updatedAt: time(told.updatedAt),
+    rev: told.rev,
+    changeSeq: told.changeSeq,
   };
 }
 
 export function missed(told: wire.Synced): Missed {
-  return { ...told, messages: told.messages.map(message) };
+  return {
+    ...told,
+    messages: told.messages.map(message),
+    changes: told.changes.map(message),
+  };
 }

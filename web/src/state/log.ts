@@ -16,12 +16,17 @@ export interface Log {
   readonly to: number;
   /** Whether there may be older messages on the server. */
   readonly hasOlder: boolean;
-  /** Whether edits and receipts may have been missed, because the connection was away. */
+  /** Whether receipts may have been missed, because the connection was away. */
   readonly stale: boolean;
+  /** Every edit and deletion up to this one is in it; 0 while that is not known of any. */
+  readonly changeSeq: number;
 }
 
-/** The window over a conversation of which only the newest message is known, if that. */
-export function openLog(lastSeq: number, lastMessage: Message | null): Log {
+/**
+ * The window over a conversation of which only the newest message is known, if that, as it was after
+ * this many changes.
+ */
+export function openLog(lastSeq: number, lastMessage: Message | null, changeSeq = 0): Log {
   const known = lastMessage !== null && lastMessage.seq === lastSeq;
   return {
     messages: known ? [lastMessage] : [],
@@ -29,6 +34,7 @@ export function openLog(lastSeq: number, lastMessage: Message | null): Log {
     to: lastSeq,
     hasOlder: known ? lastSeq > 1 : lastSeq > 0,
     stale: false,
+    changeSeq,
   };
 }
 
@@ -51,9 +57,15 @@ export function find(log: Log, seq: number): Message | undefined {
 
 const RANK = { sent: 0, delivered: 1, read: 2 } as const;
 
-/** Receipts only rise, and an older copy never undoes an edit. */
-function newer(known: Message, told: Message): Message {
-  const latest = told.updatedAt >= known.updatedAt ? told : known;
+/** Whether one is an earlier version than the other. What is deleted stays so. */
+function isEarlier(one: Message, other: Message): boolean {
+  if (one.deleted !== other.deleted) return other.deleted;
+  return one.rev === other.rev ? one.updatedAt < other.updatedAt : one.rev < other.rev;
+}
+
+/** Receipts only rise, and an earlier version never undoes a change. */
+export function newer(known: Message, told: Message): Message {
+  const latest = isEarlier(told, known) ? known : told;
   const status = RANK[known.status] > RANK[told.status] ? known.status : told.status;
   return latest.status === status ? latest : { ...latest, status };
 }
@@ -85,6 +97,19 @@ export function insert(log: Log, message: Message): Log {
 /** With a changed message, if it is here. */
 export function replace(log: Log, message: Message): Log {
   return find(log, message.seq) === undefined ? log : insert(log, message);
+}
+
+/** With a message that was changed just now. */
+export function change(log: Log, message: Message): Log {
+  const changed = replace(log, message);
+  // The next number after the known ones is known from now on.
+  return message.rev === log.changeSeq + 1 ? { ...changed, changeSeq: message.rev } : changed;
+}
+
+/** With the messages that were changed, of which there are no more up to this one. */
+export function catchUp(log: Log, changes: readonly Message[], changeSeq: number): Log {
+  const changed = changes.reduce(replace, log);
+  return { ...changed, changeSeq: Math.max(log.changeSeq, changeSeq) };
 }
 
 /** With everything after `to` up to `upTo`, as the server gave it. */
@@ -122,6 +147,7 @@ export function refresh(log: Log, page: readonly Message[], more: boolean): Log 
     to: newest,
     hasOlder: more,
     stale: false,
+    changeSeq: log.changeSeq,
   };
   const known = log.messages.filter(({ seq }) => seq >= first.seq);
   const messages = known.reduce(put, base.messages);

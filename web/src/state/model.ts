@@ -38,6 +38,10 @@ export interface Conversation {
   readonly deliveredSeq: number;
   readonly unread: number;
   readonly updatedAt: number;
+  /** The version of the title and the participants. */
+  readonly rev: number;
+  /** The newest edit or deletion in it when the server told of it; 0 if that is not known. */
+  readonly changeSeq: number;
 }
 
 export type MessageKind = 'text' | 'image' | 'file' | 'system';
@@ -76,6 +80,8 @@ export interface Message {
   readonly event: Happening | null;
   readonly createdAt: number;
   readonly updatedAt: number;
+  /** Its version: 1 as it was committed, higher after each change. */
+  readonly rev: number;
 }
 
 /** A message that is written but not yet known to be committed. */

@@ -72,7 +72,14 @@ describe('a message that arrives', () => {
 });
 
 describe('what was missed', () => {
-  const missed = { id: 'c', more: false, readSeq: 0, deliveredSeq: 0 };
+  const missed = {
+    id: 'c',
+    more: false,
+    readSeq: 0,
+    deliveredSeq: 0,
+    changes: [],
+    changeSeq: 1,
+  };
 
   it('comes in place, with the count the server made', () => {
     chat.setState(store.messageArrived(message(1)));
@@ -91,6 +98,21 @@ describe('what was missed', () => {
     chat.setState(store.readUpTo('c', 2));
     chat.setState(store.missedArrived({ ...missed, messages: [], lastSeq: 2, unread: 2 }));
     expect(known()).toMatchObject({ readSeq: 2, unread: 0 });
+  });
+
+  it('shows what was edited and deleted meanwhile, unless a later version is here', () => {
+    for (const seq of [1, 2, 3]) chat.setState(store.messageArrived(message(seq)));
+    chat.setState(store.messageChanged(message(1, { content: 'newest', rev: 5 })));
+    const changes = [
+      message(1, { content: 'older', rev: 3 }),
+      message(3, { content: '', deleted: true, rev: 4 }),
+    ];
+    const with3 = { ...missed, messages: [], lastSeq: 3, unread: 2 };
+    chat.setState(store.missedArrived({ ...with3, changes, changeSeq: 4 }));
+    const held = chat.getState().logs.c;
+    expect(held?.messages.map(({ content }) => content)).toEqual(['newest', 'text 2', '']);
+    expect(held?.changeSeq).toBe(4);
+    expect(known()?.lastMessage).toMatchObject({ seq: 3, deleted: true });
   });
 
   it('settles what was sent before a reload', () => {
@@ -132,6 +154,40 @@ describe('changes', () => {
     chat.setState(store.messageChanged(edited));
     expect(known()?.lastMessage?.content).toBe('better');
     expect(chat.getState().logs.c?.messages[0]?.edited).toBe(true);
+  });
+
+  it('that come in the wrong order end as the latest', () => {
+    chat.setState(store.messageArrived(message(1)));
+    const versions = [
+      message(1, { content: 'third', edited: true, rev: 3, updatedAt: 1 }),
+      message(1, { content: 'second', edited: true, rev: 2, updatedAt: 2 }),
+    ];
+    for (const version of versions) chat.setState(store.messageChanged(version));
+    expect(known()?.lastMessage?.content).toBe('third');
+    expect(chat.getState().logs.c?.messages[0]?.content).toBe('third');
+    const deleted = message(1, { content: '', deleted: true, rev: 4 });
+    for (const version of [deleted, ...versions]) chat.setState(store.messageChanged(version));
+    expect(chat.getState().logs.c?.messages[0]?.deleted).toBe(true);
+  });
+
+  it('that follow without a gap are known', () => {
+    for (const seq of [1, 2]) chat.setState(store.messageArrived(message(seq)));
+    const seen = [2, 3, 5].map((rev) => {
+      chat.setState(store.messageChanged(message(1, { content: `${rev}`, rev })));
+      return chat.getState().logs.c?.changeSeq;
+    });
+    expect(seen).toEqual([2, 3, 3]);
+  });
+
+  it('of a title and of members do not go back', () => {
+    chat.setState(store.conversationChanged('c', { title: 'newer', rev: 5 }));
+    chat.setState(store.conversationChanged('c', { title: 'older', rev: 4 }));
+    const event = { kind: 'renamed', by: 'you', userId: null, title: 'oldest' } as const;
+    chat.setState(store.messageArrived(message(1, { kind: 'system', event })));
+    chat.setState(store.conversationsKnown([conversation({ title: 'listed', rev: 3 })]));
+    expect(known()).toMatchObject({ title: 'newer', rev: 5 });
+    chat.setState(store.conversationsKnown([conversation({ title: 'newest', rev: 6 })]));
+    expect(known()).toMatchObject({ title: 'newest', rev: 6 });
   });
 
   it('by deletion take it out of the count', () => {

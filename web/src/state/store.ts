@@ -72,6 +72,10 @@ export interface Missed {
   readonly readSeq: number;
   readonly deliveredSeq: number;
   readonly unread: number;
+  /** Messages that are held already and were changed, as they are now. */
+  readonly changes: readonly Message[];
+  /** With them every change up to this one is known. */
+  readonly changeSeq: number;
 }
 
 function without<T>(record: Readonly<Record<string, T>>, key: string): Readonly<Record<string, T>> {
@@ -96,18 +100,24 @@ export const presenceChanged =
     },
   });
 
+/** Which of two messages is the newer one of a conversation; of one message, the later version. */
+function last(known: Message | null, told: Message): Message {
+  if (known === null || told.seq > known.seq) return told;
+  return told.seq === known.seq ? logs.newer(known, told) : known;
+}
+
 /** The conversation as it is known now, against what the list says of it. */
 function merged(known: Conversation | undefined, told: Conversation): Conversation {
   if (known === undefined) return told;
   // A cursor never falls; what is behind the known one left the server before it moved.
   const behind = told.readSeq < known.readSeq || told.lastSeq < known.lastSeq;
-  const lastMessage =
-    known.lastMessage !== null && (told.lastMessage?.seq ?? 0) < known.lastMessage.seq
-      ? known.lastMessage
-      : told.lastMessage;
+  const { title, participants, rev } = told.rev < known.rev ? known : told;
   return {
     ...told,
-    lastMessage,
+    title,
+    participants,
+    rev,
+    lastMessage: told.lastMessage ? last(known.lastMessage, told.lastMessage) : known.lastMessage,
     lastSeq: Math.max(known.lastSeq, told.lastSeq),
     readSeq: Math.max(known.readSeq, told.readSeq),
     deliveredSeq: Math.max(known.deliveredSeq, told.deliveredSeq),
@@ -123,7 +133,7 @@ export const conversationsKnown =
     const windows = { ...state.logs };
     for (const one of told) {
       conversations[one.id] = merged(conversations[one.id], one);
-      windows[one.id] ??= logs.openLog(one.lastSeq, one.lastMessage);
+      windows[one.id] ??= logs.openLog(one.lastSeq, one.lastMessage, one.changeSeq);
       const window = windows[one.id];
       if (window && one.lastMessage) windows[one.id] = logs.replace(window, one.lastMessage);
     }
@@ -159,30 +169,34 @@ export const conversationReplaced =
     return { ...without, ...conversationsKnown([conversation])({ ...state, ...without }) };
   };
 
-/** What a conversation without cursors says: a new title, other members. */
+/** What a conversation without cursors says: a new title, other members; not an earlier version's. */
 export const conversationChanged =
-  (id: string, change: Partial<Pick<Conversation, 'title' | 'participants'>>): Step =>
+  (id: string, change: Partial<Pick<Conversation, 'title' | 'participants' | 'rev'>>): Step =>
   (state) => {
     const known = state.conversations[id];
-    return known
-      ? { conversations: { ...state.conversations, [id]: { ...known, ...change } } }
-      : {};
+    if (known === undefined || (change.rev ?? known.rev) < known.rev) return {};
+    return { conversations: { ...state.conversations, [id]: { ...known, ...change } } };
   };
 
-/** The members and the title after a system message. */
-function after(conversation: Conversation, { event }: Message): Conversation {
-  if (event === null) return conversation;
+/** The members and the title after a system message, unless a later version of them is known. */
+function after(conversation: Conversation, { event, seq }: Message): Conversation {
+  const rev = seq + 1;
+  if (event === null || rev <= conversation.rev) return conversation;
   const { participants } = conversation;
   switch (event.kind) {
     case 'added':
       return event.userId === null || participants.includes(event.userId)
-        ? conversation
-        : { ...conversation, participants: [...participants, event.userId] };
+        ? { ...conversation, rev }
+        : { ...conversation, rev, participants: [...participants, event.userId] };
     case 'removed':
     case 'left':
-      return { ...conversation, participants: participants.filter((id) => id !== event.userId) };
+      return {
+        ...conversation,
+        rev,
+        participants: participants.filter((id) => id !== event.userId),
+      };
     case 'renamed':
-      return { ...conversation, title: event.title };
+      return { ...conversation, rev, title: event.title };
   }
 }
 
@@ -191,9 +205,9 @@ function withMessages(conversation: Conversation, messages: readonly Message[]):
   let next = conversation;
   for (const message of messages) {
     if (message.seq > next.lastSeq) next = after(next, message);
-    if (message.seq >= (next.lastMessage?.seq ?? 0)) next = { ...next, lastMessage: message };
     next = {
       ...next,
+      lastMessage: last(next.lastMessage, message),
       lastSeq: Math.max(next.lastSeq, message.seq),
       updatedAt: Math.max(next.updatedAt, message.createdAt),
     };
@@ -243,7 +257,7 @@ export const messageChanged =
     const id = message.conversationId;
     const [conversation, log] = [state.conversations[id], state.logs[id]];
     if (conversation === undefined || log === undefined) return {};
-    const window = logs.replace(log, message);
+    const window = logs.change(log, message);
     const isLast = conversation.lastMessage?.id === message.id;
     const unread = logs.unreadAfter(window, conversation.readSeq, state.me.id);
     return {
@@ -252,7 +266,7 @@ export const messageChanged =
         ...state.conversations,
         [id]: {
           ...conversation,
-          lastMessage: isLast ? message : conversation.lastMessage,
+          lastMessage: isLast ? last(conversation.lastMessage, message) : conversation.lastMessage,
           unread: unread ?? conversation.unread,
         },
       },
@@ -263,15 +277,22 @@ export const messageChanged =
 export const missedArrived =
   (missed: Missed): Step =>
   (state) => {
-    const { id, messages } = missed;
+    const { id, messages, changes } = missed;
     const [conversation, log] = [state.conversations[id], state.logs[id]];
     if (conversation === undefined || log === undefined) return {};
     const upTo = missed.more ? (messages.at(-1)?.seq ?? log.to) : missed.lastSeq;
     const behind = missed.readSeq < conversation.readSeq;
-    const next = withMessages(conversation, messages);
+    const next = withMessages(
+      withMessages(
+        conversation,
+        changes.filter(({ id: one }) => one === conversation.lastMessage?.id),
+      ),
+      messages,
+    );
+    const window = logs.catchUp(log, changes, missed.changeSeq);
     return {
       pending: withoutArrived(state, id, messages),
-      logs: { ...state.logs, [id]: logs.append(log, messages, upTo) },
+      logs: { ...state.logs, [id]: logs.append(window, messages, upTo) },
       conversations: {
         ...state.conversations,
         [id]: {

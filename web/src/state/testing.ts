@@ -21,6 +21,7 @@ export function message(seq: number, change: Partial<Message> = {}): Message {
     event: null,
     createdAt: Date.UTC(2026, 0, 31, 12, 0, seq),
     updatedAt: Date.UTC(2026, 0, 31, 12, 0, seq),
+    rev: 1,
     ...change,
   };
 }
@@ -39,6 +40,8 @@ export function conversation(change: Partial<Conversation> = {}): Conversation {
     deliveredSeq: 0,
     unread: 0,
     updatedAt: 0,
+    rev: 1,
+    changeSeq: 1,
     ...change,
   };
 }
