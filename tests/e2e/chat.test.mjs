@@ -67,7 +67,7 @@ for (const storeName of storeNames) {
           const message = await say(a1, conversation.id, 'hello <b>&"\u2028 \u{1f980}\n\ttab', { clientMsgId });
           assert.deepEqual(Object.keys(message).sort(), [
             ...['attachments', 'clientMsgId', 'content', 'conversationId', 'createdAt', 'deleted', 'edited', 'id'],
-            ...['readBy', 'replyTo', 'sender', 'seq', 'status', 'type', 'updatedAt'],
+            ...['readBy', 'replyTo', 'rev', 'sender', 'seq', 'status', 'type', 'updatedAt'],
           ]);
           assert.equal(message.seq, 1);
           assert.equal(message.content, 'hello <b>&"\u2028 \u{1f980}\n\ttab');
