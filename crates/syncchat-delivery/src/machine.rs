@@ -206,7 +206,8 @@ pub trait Outlet<R, K, F> {
 
     /// A frame was changed: readers of the room that may see it are to be told. Each change once, rising; what
     /// was changed again before it could be told comes in its later version only. A page that was fetched
-    /// may have brought a later version still.
+    /// may have brought a later version still, and so may a delivery that follows within the same
+    /// [`Machine::handle`]: readers are told after that, and of the latest version only.
     fn changed(&mut self, room: R, seq: Seq, frame: &F);
 
     /// Read at most `limit` frames that were changed after this change. One at a time for each room.

@@ -441,9 +441,14 @@ impl Node {
     fn tell(&mut self, shard: usize, input: Input<'_, Room, Reader, Shared>) {
         self.world.shard = shard;
         self.machines[shard].handle(self.world.now, input, &mut self.world);
-        for (room, frame) in std::mem::take(&mut self.world.told) {
+        let told = std::mem::take(&mut self.world.told);
+        // As a node does: all are known before any is told.
+        for (room, frame) in &told {
+            self.world.newest(*room, frame.clone());
+        }
+        for (room, frame) in told {
             if self.world.newest(room, frame.clone()).1 > frame.1 {
-                // A page brought a later version.
+                // A page brought a later version, or the same input did.
                 continue;
             }
             let readers: Vec<_> = self.machines[shard].readers(room).copied().collect();

@@ -148,10 +148,13 @@ impl Shard {
         let now = self.now();
         self.machine.handle(now, input, &mut self.desk);
         self.desk.count();
-        if !self.desk.changed.is_empty() {
-            for changed in std::mem::take(&mut self.desk.changed) {
-                self.tell_change(&changed.0.message);
-            }
+        let changed = std::mem::take(&mut self.desk.changed);
+        // All are known before any is told: what was delivered since may be the later one of two.
+        for frame in &changed {
+            self.changes.remember(&frame.0.message);
+        }
+        for frame in &changed {
+            self.tell_change(&frame.0.message);
         }
     }
 
@@ -361,7 +364,6 @@ impl Shard {
         if self.changes.latest(message).supersedes(message) {
             return;
         }
-        self.changes.remember(message);
         let change = match message.deleted {
             true => Change::Deleted,
             false => Change::Edited,
