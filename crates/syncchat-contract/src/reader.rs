@@ -234,7 +234,11 @@ impl Field for bool {
 
 impl Field for u64 {
     fn read(value: Value) -> Result<u64, Why> {
-        whole(value.as_u64())
+        // Some languages write every number as a float: JSON does not tell 1.0 from 1.
+        let is_whole =
+            |number: &f64| number.fract() == 0.0 && (0.0..=WHOLE_MAX as f64).contains(number);
+        let float = || value.as_f64().filter(is_whole).map(|number| number as u64);
+        whole(value.as_u64().or_else(float))
     }
 
     fn read_text(text: String) -> Result<u64, Why> {
@@ -337,14 +341,21 @@ mod tests {
         for bad in [
             "-1",
             "1.5",
-            "5.0",
-            "1e3",
+            "-1.0",
+            "-0.5",
+            "1e300",
+            "9007199254740992.0",
             "9007199254740992",
             "18446744073709551616",
         ] {
             let json = format!(r#"{{"id":"{ID}","text":"x","seq":{bad}}}"#);
             assert_eq!(wrong(&json).len(), 1, "{bad}");
             assert!(wrong(&json)[0].starts_with("seq: "), "{bad}");
+        }
+        // As languages write them that have floats only.
+        for good in ["5.0", "1e3", "0.0", "-0.0", "9007199254740991.0"] {
+            let json = format!(r#"{{"id":"{ID}","text":"x","seq":{good}}}"#);
+            assert!(wrong(&json).is_empty(), "{good}");
         }
         // Beyond what JSON numbers can be at all.
         assert!(wrong(r#"{"seq":1e999}"#)[0].starts_with("malformed JSON: number out of range"));
