@@ -10,6 +10,9 @@ pub const SECRET_BYTES_MIN: usize = 32;
 pub const SECRETS_MAX: usize = 8;
 /// Bytes of an access token. Ours have about 250. Longer: `unauthorized`, without looking.
 pub const ACCESS_TOKEN_BYTES_MAX: usize = 4_096;
+/// By how much a token's `nbf` may be ahead: the clock of whoever issued it is not ours. Ahead by more:
+/// `unauthorized`. Its end is exact.
+pub const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(60);
 /// Bytes of a `pid`. Ours have 20. Longer: it is none of ours.
 pub const PID_BYTES_MAX: usize = 64;
 /// Bytes of a refresh token, none of which can be guessed.

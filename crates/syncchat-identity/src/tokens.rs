@@ -13,7 +13,7 @@ use syncchat_core::error::{Error, ErrorCode, Result};
 use syncchat_core::model::{Timestamp, UserId};
 
 use crate::hs256;
-use crate::limits::{ACCESS_TOKEN_BYTES_MAX, SECRET_BYTES_MIN};
+use crate::limits::{ACCESS_TOKEN_BYTES_MAX, NOT_BEFORE_LEEWAY, SECRET_BYTES_MIN};
 
 /// Identifies all refresh tokens that descend from one log-in.
 pub type Family = [u8; 16];
@@ -105,7 +105,8 @@ impl Tokens {
         validation.required_spec_claims.clear();
         validation.validate_nbf = true;
         validation.validate_aud = false;
-        validation.leeway = 0;
+        // Of `nbf` alone, for the end is checked by `verify`.
+        validation.leeway = NOT_BEFORE_LEEWAY.as_secs();
         Tokens {
             signing: EncodingKey::from_secret(&first.0),
             verifying: std::iter::once(first)

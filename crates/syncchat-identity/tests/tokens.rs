@@ -105,12 +105,21 @@ fn accepts_other_issuers_with_the_secret() {
         json!({"userId": user.to_string(), "exp": now() + 60}),
         json!({"userId": user.to_string(), "exp": (now() + 60) as f64 + 0.5, "aud": "x", "more": []}),
         json!({"userId": user.to_string(), "exp": 1e300}),
+        // The issuer's clock is a little ahead.
+        json!({"userId": user.to_string(), "exp": now() + 600, "nbf": now() + 30, "iat": now() + 30}),
     ];
     for claims in good {
         let verified = tokens().verify(&hs256(&claims)).unwrap();
         assert_eq!(verified.user, user, "{claims}");
         assert!(verified.expires_at.rfc3339() > Timestamp::now().rfc3339());
     }
+}
+
+#[test]
+fn a_token_that_is_not_good_yet_is_refused() {
+    let claims =
+        json!({"userId": UserId::generate().to_string(), "exp": now() + 600, "nbf": now() + 90});
+    assert_eq!(code(&hs256(&claims)), ErrorCode::Unauthorized);
 }
 
 #[test]
@@ -169,7 +178,7 @@ fn what_is_malformed_is_refused() {
         json!({"userId": "short", "exp": exp}),
         json!({"userId": id, "exp": "soon"}),
         json!({"userId": id, "exp": null}),
-        json!({"userId": id, "exp": exp, "nbf": exp}),
+        json!({"userId": id, "exp": exp + 60, "nbf": exp + 60}),
         json!({"userId": id, "exp": exp, "fam": "no family"}),
         json!([id, exp]),
     ];
