@@ -206,7 +206,7 @@ async fn only_listed_origins_may_read_answers() {
             .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PATCH")
             .header(
                 header::ACCESS_CONTROL_REQUEST_HEADERS,
-                "authorization,content-type",
+                "authorization,content-type,traceparent,sentry-trace",
             );
         node.send(request.body(Body::empty()).unwrap()).await
     };
@@ -220,6 +220,8 @@ async fn only_listed_origins_may_read_answers() {
         .to_str()
         .unwrap();
     assert!(methods.contains("PATCH"));
+    let headers = allowed.headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str();
+    assert!(headers.unwrap().contains("sentry-trace"));
     let foreign = preflight("https://evil.example").await;
     assert!(
         !foreign
