@@ -39,6 +39,7 @@ fn policy(file_origin: Option<&str>) -> String {
     format!(
         "default-src 'self'; script-src 'self'; style-src 'self'; \
          connect-src 'self' ws: wss:{files}; img-src 'self' data: blob: https:{files}; \
+         media-src 'self' blob:{files}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 }
@@ -205,7 +206,7 @@ mod tests {
         let here = policy(None);
         assert!(here.contains("connect-src 'self' ws: wss:; "), "{here}");
         let there = policy(Some("http://s3:9000"));
-        for part in ["connect-src", "img-src"] {
+        for part in ["connect-src", "img-src", "media-src"] {
             let mut parts = there.split("; ").filter(|one| one.starts_with(part));
             assert!(parts.any(|one| one.ends_with(" http://s3:9000")), "{there}");
         }

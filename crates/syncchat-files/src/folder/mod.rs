@@ -228,14 +228,16 @@ pub fn router(folder: Arc<Folder>) -> Router {
         .with_state(folder)
 }
 
-/// Whatever lies in the file: it is not to be guessed at, framed, or run.
+/// Whatever lies in the file: it is not to be guessed at, framed, or run. A browser that is led to sound, film or a
+/// picture makes a document of its own around it, which loads the file once more: that it may.
 const HARDENED: [(HeaderName, &str); 4] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     (REFERRER_POLICY, "no-referrer"),
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
+        "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; \
+         frame-ancestors 'none'; sandbox",
     ),
 ];
 
