@@ -68,6 +68,9 @@ async fn serve(
         .transpose()?;
     let room = room(&config);
     warn_of_lonely_settings(&config);
+    for variable in &config.passed_over {
+        tracing::debug!(variable, "passed over: Kubernetes tells of a Service by it");
+    }
     let node = wiring::build(&config, room).await?;
 
     let health = Health::new();

@@ -14,7 +14,7 @@ use syncchat_core::files::FileRules;
 use syncchat_core::ports::limiter::LimiterRates;
 use syncchat_files::{Address, S3Keys};
 use syncchat_identity::limits::{BCRYPT_COST_MAX, BCRYPT_COST_MIN};
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 
 use network::Network;
 use secrets::{SecretUrl, SigningSecrets};
@@ -74,6 +74,8 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Which logs.
     pub log_level: Targets,
+    /// Variables that look like settings, and are what Kubernetes tells of Services.
+    pub passed_over: Vec<String>,
 }
 
 /// Everything about uploads.
@@ -166,6 +168,7 @@ impl Config {
             drain: reader.value("drain", values::duration_in("0s", "1h"))?,
             log_format: reader.optional("log-format", log_format)?,
             log_level: reader.value("log-level", log_level)?,
+            passed_over: reader.sources.passed_over().to_vec(),
         })
     }
 }
@@ -292,8 +295,54 @@ fn log_format(text: &str) -> Parsed<LogFormat> {
     }
 }
 
+/// What may be named in `--log-level`: our crates, and those below them that log.
+const LOG_TARGETS: [&str; 21] = [
+    "syncchat",
+    "syncchat_api",
+    "syncchat_backplane",
+    "syncchat_contract",
+    "syncchat_core",
+    "syncchat_delivery",
+    "syncchat_engine",
+    "syncchat_files",
+    "syncchat_gateway",
+    "syncchat_identity",
+    "syncchat_protocol",
+    "syncchat_store",
+    "axum",
+    "fred",
+    "hyper",
+    "hyper_util",
+    "mongodb",
+    "object_store",
+    "rustls",
+    "tower_http",
+    "tungstenite",
+];
+
+/// A level, or directives `TARGET=LEVEL`. A word that is neither would be taken for a target, and turn all other
+/// logs off.
 fn log_level(text: &str) -> Parsed<Targets> {
+    for directive in text.split(',').map(str::trim) {
+        match directive.split_once('=') {
+            None if directive.parse::<LevelFilter>().is_err() => {
+                return Err(format!(
+                    "{directive:?} is no level: error, warn, info, debug, trace or off"
+                ));
+            }
+            Some((target, _)) if !is_log_target(target.trim()) => {
+                return Err(format!("{target:?} is nothing that logs"));
+            }
+            _ => {}
+        }
+    }
     text.parse().map_err(|error: ParseError| error.to_string())
+}
+
+/// Whether this is one of [`LOG_TARGETS`], or a module in it.
+fn is_log_target(name: &str) -> bool {
+    let name = name.split_once("::").map_or(name, |(name, _)| name);
+    LOG_TARGETS.contains(&name)
 }
 
 /// The host's name and eight random hex digits, so that a restarted node is another node.
@@ -403,6 +452,17 @@ mod tests {
             ("cors-origins", "https://a/b", "--cors-origins: must be"),
             ("log-format", "xml", "--log-format: must be pretty or json"),
             ("log-level", "loud=x=y", "--log-level: "),
+            ("log-level", "wran", "--log-level: \"wran\" is no level"),
+            (
+                "log-level",
+                "info,wran",
+                "--log-level: \"wran\" is no level",
+            ),
+            (
+                "log-level",
+                "info,syncchat_engin=debug",
+                "--log-level: \"syncchat_engin\" is nothing",
+            ),
         ];
         for (name, text, expected) in cases {
             let error = read(&[(name, text)]).expect_err(name);

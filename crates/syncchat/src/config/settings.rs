@@ -218,7 +218,7 @@ pub const SETTINGS: &[Setting] = &[
         "cors-origins",
         "LIST",
         "same origin only",
-        "origins that may call REST and open sockets: http(s)://host[:port], or * for any",
+        "origins that may call REST and open sockets: scheme://host[:port], or * for any",
     ),
     plain(
         "trusted-proxies",
@@ -314,7 +314,7 @@ pub const SETTINGS: &[Setting] = &[
         "log-level",
         "FILTER",
         "info",
-        "error, warn, info, debug or trace; or a filter such as info,syncchat_engine=debug",
+        "error, warn, info, debug, trace or off; or a filter such as info,syncchat_engine=debug",
     ),
 ];
 

@@ -35,6 +35,7 @@ pub struct Sources {
     variables: Layer,
     file: Layer,
     file_path: String,
+    passed_over: Vec<String>,
 }
 
 /// A value as it was given.
@@ -60,7 +61,8 @@ impl Sources {
         self
     }
 
-    /// All environment variables; those that do not begin with `SYNCCHAT_` are not ours.
+    /// All environment variables; those that do not begin with `SYNCCHAT_` are not ours, nor are those that
+    /// Kubernetes gives every container of a namespace that has a Service named `syncchat` or `syncchat-…`.
     ///
     /// # Errors
     /// One of ours is no setting.
@@ -75,9 +77,10 @@ impl Sources {
                 continue;
             }
             match known.get(&variable) {
-                Some(name) => self.variables.insert((*name).to_owned(), text),
+                Some(name) => drop(self.variables.insert((*name).to_owned(), text)),
+                None if is_service_link(&variable) => self.passed_over.push(variable),
                 None => return Err(ConfigError::new(variable, "no such setting")),
-            };
+            }
         }
         Ok(self)
     }
@@ -119,6 +122,11 @@ impl Sources {
             }
         }
         Ok(self)
+    }
+
+    /// Variables that look like ours and are Kubernetes'.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// The path of the file, by flag or variable.
@@ -217,6 +225,37 @@ fn file_value(value: toml::Value) -> Option<String> {
     }
 }
 
+/// Whether a variable has one of the forms in which Kubernetes tells containers of a Service
+/// (`NAME_SERVICE_HOST`, `NAME_SERVICE_PORT[_PORTNAME]`, `NAME_PORT`, `NAME_PORT_8080_TCP[_PROTO|_PORT|_ADDR]`) whose
+/// name begins as ours do.
+fn is_service_link(variable: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    let is_name = |name: &str| name.bytes().all(fits);
+    let Some(rest) = variable
+        .strip_prefix("SYNCCHAT")
+        .filter(|rest| is_name(rest))
+    else {
+        return false;
+    };
+    let ends = rest.ends_with("_SERVICE_HOST") || rest.ends_with("_PORT");
+    ends || rest.contains("_SERVICE_PORT_") || names_a_port(rest)
+}
+
+/// Whether this ends with `_PORT_8080_TCP`, and perhaps one part more.
+fn names_a_port(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('_').collect();
+    let parts = match parts.as_slice() {
+        [before @ .., "PROTO" | "PORT" | "ADDR"] => before,
+        all => all,
+    };
+    match parts {
+        [.., "PORT", number, "TCP" | "UDP" | "SCTP"] => {
+            !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +289,37 @@ mod tests {
         );
         assert_eq!(get("store"), None);
         Ok(())
+    }
+
+    #[test]
+    fn what_kubernetes_tells_of_services_is_no_setting() {
+        let variables = |name| Sources::default().with_variables(map(&[(name, "x")])).err();
+        for told in [
+            "SYNCCHAT_SERVICE_HOST",
+            "SYNCCHAT_SERVICE_PORT",
+            "SYNCCHAT_SERVICE_PORT_HTTP",
+            "SYNCCHAT_PORT",
+            "SYNCCHAT_PORT_8080_TCP",
+            "SYNCCHAT_PORT_8080_TCP_PROTO",
+            "SYNCCHAT_PORT_8080_TCP_PORT",
+            "SYNCCHAT_PORT_8080_TCP_ADDR",
+            "SYNCCHAT_PORT_53_UDP_ADDR",
+            "SYNCCHAT_ADMIN_SERVICE_HOST",
+            "SYNCCHAT_ADMIN_2_PORT_9090_TCP",
+        ] {
+            assert_eq!(variables(told), None, "{told}");
+        }
+        for mistaken in [
+            "SYNCCHAT_SERVICE",
+            "SYNCCHAT_HOST",
+            "SYNCCHAT_PORTS",
+            "SYNCCHAT_PORT_8080",
+            "SYNCCHAT_PORT_X_TCP",
+            "SYNCCHAT_PORT_8080_TCP_HOST",
+            "SYNCCHAT_listen_PORT",
+        ] {
+            assert!(variables(mistaken).is_some(), "{mistaken}");
+        }
     }
 
     #[test]

@@ -150,14 +150,20 @@ pub fn origins(text: &str) -> Parsed<AllowedOrigins> {
     })
 }
 
-/// `http(s)://host[:port]` in lower case, as browsers send it.
+/// `scheme://host[:port]` in lower case, as browsers send it, and the views of apps that have a scheme of their own
+/// (`capacitor://localhost`).
 fn origin(text: &str) -> Parsed<String> {
-    const SHAPE: &str = "must be http(s)://host[:port] without a path, or * alone";
+    const SHAPE: &str = "must be scheme://host[:port] without a path, or * alone";
     let text = text.to_ascii_lowercase();
-    let host = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-        .ok_or(SHAPE)?;
+    let (scheme, host) = text.split_once("://").ok_or(SHAPE)?;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    if !scheme.starts_with(|c: char| c.is_ascii_lowercase()) || !scheme.bytes().all(fits) {
+        return Err(SHAPE.into());
+    }
+    // Mistakes: no browser sends an origin of these.
+    if ["ws", "wss", "ftp", "file"].contains(&scheme) {
+        return Err(format!("no page has an origin with the scheme {scheme}"));
+    }
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/?#@*\"'\\".contains(c);
     match host.is_empty() || host.contains(odd) {
         true => Err(SHAPE.into()),
@@ -317,10 +323,11 @@ mod tests {
         }
         assert_eq!(address_or_off("off"), Ok(None));
         assert_eq!(
-            origins("https://Example.org, http://localhost:5173"),
+            origins("https://Example.org, http://localhost:5173,capacitor://localhost"),
             Ok(AllowedOrigins::List(vec![
                 "https://example.org".into(),
-                "http://localhost:5173".into()
+                "http://localhost:5173".into(),
+                "capacitor://localhost".into()
             ]))
         );
         assert_eq!(origins(""), Ok(AllowedOrigins::Same));
@@ -330,6 +337,9 @@ mod tests {
             "https://",
             "https://a/b",
             "ftp://a",
+            "wss://a",
+            "1a://b",
+            "capacitor:localhost",
             "https://*.a",
             "*,https://a",
         ] {
