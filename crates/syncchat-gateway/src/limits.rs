@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// From CONNECT without a token to `authenticate`. Then: disconnected.
 pub(crate) const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
-/// `token_expiring` comes so long before the end, or at once if less is left.
+/// `token_expiring` comes so long before the end, or at once if less is left; on a socket whose token was renewed in
+/// the last third of the new one's life, if that is later.
 pub(crate) const TOKEN_WARNING: Duration = Duration::from_secs(60);
 /// How long a socket with a good token may wait for a store that is away. Then its connection is
 /// closed, and the client comes back later, here or elsewhere.

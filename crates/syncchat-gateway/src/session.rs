@@ -165,13 +165,20 @@ impl Gateway {
     /// The socket may stay as long as these claims are good.
     pub(crate) fn begin_lease(&self, socket: &Client, user: UserId, claims: &Claims) {
         let session = socket.data();
+        let left = claims.expires_at.since(self.parts.chat.clock().estimate());
+        let is_renewal;
         {
             let mut lease = session.lease.lock();
+            is_renewal = lease.expires_at > Timestamp::default();
             lease.expires_at = claims.expires_at;
             lease.family = claims.family;
         }
-        let left = claims.expires_at.since(self.parts.chat.clock().estimate());
-        let at = Instant::now() + left.saturating_sub(TOKEN_WARNING);
+        // A client that answers each warning with a new token of a short life must not be warned at once again.
+        let warning = match is_renewal {
+            true => TOKEN_WARNING.min(left / 3),
+            false => TOKEN_WARNING,
+        };
+        let at = Instant::now() + left.saturating_sub(warning);
         self.set_deadline(socket, at, Deadline::Warn(user, session.number()));
     }
 

@@ -305,7 +305,7 @@ export class Chat {
         this.#membersChanged(conversationId, rev, (ids) => ids.filter((id) => id !== userId));
       }
     });
-    socket.on('token_expiring', () => void this.#session.renew().catch(() => undefined));
+    socket.on('token_expiring', () => void this.#session.renewIfDue().catch(() => undefined));
   }
 
   #membersChanged(

@@ -143,6 +143,16 @@ describe('a session', () => {
     expect(server.calls).toBe(1);
   });
 
+  it('does not renew at each warning of a life shorter than the warning', async () => {
+    server.lifeMs = 30_000;
+    const { session } = await signedIn();
+    await session.renewIfDue();
+    expect(server.calls).toBe(0);
+    server.now += 21_000;
+    await session.renewIfDue();
+    expect(server.calls).toBe(1);
+  });
+
   it('counts by the server, whatever the clock of this machine says', async () => {
     skewMs = 3 * 3_600_000;
     const { session } = await signedIn();

@@ -44,6 +44,8 @@ export class Session {
   #access: Access | null = null;
   #refreshing: Promise<string> | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** From when on the token at hand is to be renewed. */
+  #renewAt = 0;
   #events: SessionEvents | null = null;
 
   constructor(
@@ -139,6 +141,11 @@ export class Session {
     return this.renew();
   }
 
+  /** Renews, unless the token at hand has most of its life left: one with a short life is warned of at once. */
+  async renewIfDue(): Promise<void> {
+    if (this.now() >= this.#renewAt) await this.renew();
+  }
+
   /**
    * A token that is newer than `refused`, whatever its end. Rejects with `Unreachable` while the
    * server is away, and with `Refused` when it ended the log-in.
@@ -185,7 +192,9 @@ export class Session {
   #use(access: Access): void {
     this.#access = access;
     const left = access.endsAt - this.now();
-    this.#renewIn(Math.max(left - RENEW_LEAD_MS, (left * 2) / 3, 0));
+    const wait = Math.max(left - RENEW_LEAD_MS, (left * 2) / 3, 0);
+    this.#renewAt = this.now() + wait;
+    this.#renewIn(wait);
     this.#events?.onToken(access.token);
   }
 
