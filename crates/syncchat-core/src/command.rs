@@ -103,7 +103,7 @@ pub struct EditMessage {
 }
 
 impl EditMessage {
-    /// Checks the new content.
+    /// Checks the new content. Whether it may be empty depends on what else the message shows.
     ///
     /// # Errors
     /// `invalid`, naming `content`.
@@ -111,7 +111,7 @@ impl EditMessage {
         Ok(EditMessage {
             editor,
             message,
-            content: text::content(content, false)?,
+            content: text::content(content, true)?,
         })
     }
 }

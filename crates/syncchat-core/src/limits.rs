@@ -143,8 +143,8 @@ pub const EDIT_LANES: usize = 256;
 /// Edits, deletions and new conversations under way at once. More: `unavailable`.
 pub const TASKS_MAX: usize = 10_000;
 
-/// Bytes of a file's name. Longer: `invalid`.
-pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// Characters of a file's name; no file is stored under it. Longer: `invalid`.
+pub const FILE_NAME_CHARS_MAX: usize = 255;
 /// Bytes of a file's content type. Longer: `invalid`.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 127;
 /// Messages that show one file, or may. More: `invalid`; it can be uploaded again.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::limits::{
     AVATAR_BYTES_MAX, CLIENT_MSG_ID_BYTES_MAX, CONTENT_CHARS_MAX, CONTENT_TYPE_BYTES_MAX,
-    FILE_NAME_BYTES_MAX, TITLE_CHARS_MAX,
+    FILE_NAME_CHARS_MAX, TITLE_CHARS_MAX,
 };
 
 /// Checks a message's content: 1 to 4,000 characters after trimming (none needed where
@@ -135,7 +135,7 @@ pub fn avatar(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Checks a file's name: 1 to 255 bytes after trimming, no control characters, and none that turn
+/// Checks a file's name: 1 to 255 characters after trimming, no control characters, and none that turn
 /// the direction of writing around, for they show a name's end where it is not. Trimmed. Anything
 /// else is a name, for no name is used as a path.
 ///
@@ -143,10 +143,10 @@ pub fn avatar(text: &str) -> Result<String> {
 /// `invalid`, naming `name`.
 pub fn file_name(text: &str) -> Result<String> {
     let text = text.trim();
-    if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX {
+    if text.is_empty() || text.chars().count() > FILE_NAME_CHARS_MAX {
         return Err(Error::invalid(
             "name",
-            format!("must have 1 to {FILE_NAME_BYTES_MAX} bytes"),
+            format!("must have 1 to {FILE_NAME_CHARS_MAX} characters"),
         ));
     }
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -213,10 +213,11 @@ mod tests {
             "\u{5e9}\u{5dc}.txt",
             " b.png ",
             "C:\\x",
+            &"議".repeat(255),
         ] {
             assert_eq!(file_name(good).as_deref(), Ok(good.trim()), "{good}");
         }
-        for bad in ["", "  ", "a\0b", "a\nb", "gpj\u{202e}exe", &"é".repeat(128)] {
+        for bad in ["", "  ", "a\0b", "a\nb", "gpj\u{202e}exe", &"é".repeat(256)] {
             assert!(file_name(bad).is_err(), "{bad:?}");
         }
         assert_eq!(content_type("Image/PNG").as_deref(), Ok("image/png"));

@@ -104,8 +104,8 @@ pub struct PostMessage {
 /// `PATCH /api/messages/{id}`.
 #[derive(Debug, ToSchema)]
 pub struct PatchMessage {
-    /// The new content: 1 to 4,000 characters after trimming.
-    #[schema(min_length = 1, max_length = 4000)]
+    /// The new content: 1 to 4,000 characters after trimming; none are needed beside attachments.
+    #[schema(max_length = 4000)]
     pub content: String,
 }
 
@@ -113,7 +113,7 @@ pub struct PatchMessage {
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct NewFile {
-    /// 1 to 255 bytes of UTF-8. Shown to people; never used as a path.
+    /// 1 to 255 characters. Shown to people; never used as a path.
     #[schema(min_length = 1, max_length = 255)]
     pub name: String,
     /// Bytes, exactly.

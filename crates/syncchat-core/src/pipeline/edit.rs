@@ -64,6 +64,10 @@ impl Edits {
         if message.deleted {
             return Err(gone());
         }
+        // The words beside a picture may go; a message of words only may not become nothing.
+        if message.attachments.is_empty() && command.content.trim().is_empty() {
+            return Err(Error::invalid("content", "must not be empty"));
+        }
         let at = self.clock.now()?;
         let under_way = self.begin(&message);
         let edited = write(self.store.edit_message(message.id, command.content, at)).await?;

@@ -242,6 +242,23 @@ async fn only_the_sender_changes_a_message() {
 }
 
 #[tokio::test]
+async fn a_message_of_words_only_may_not_become_empty() {
+    let world = World::new(2);
+    let me = world.people[0];
+    let id = world.group(&world.people).await;
+    let message = world.say(me, id, "words").await.expect("sent").id;
+    let edit =
+        EditMessage::new(me, message, " \n".into()).expect("checked when the message is known");
+    let error = world
+        .chat
+        .edit(edit)
+        .await
+        .expect_err("nothing is left of it");
+    assert_eq!(error.fields[0].0, "content");
+    assert_eq!(world.store.log_of(id)[0].content, "words");
+}
+
+#[tokio::test]
 async fn edits_are_made_in_the_order_in_which_they_came() {
     let world = World::new(2);
     let me = world.people[0];
