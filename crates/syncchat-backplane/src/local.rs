@@ -69,6 +69,8 @@ impl Fleet for LocalFleet {
         true
     }
 
+    async fn close(&self) {}
+
     async fn check(&self) -> Result<String, String> {
         Ok("one process".into())
     }

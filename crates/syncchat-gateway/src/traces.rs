@@ -139,6 +139,10 @@ impl Fleet for TracedFleet {
         self.fleet.failed().await
     }
 
+    async fn close(&self) {
+        self.fleet.close().await;
+    }
+
     async fn check(&self) -> Result<String, String> {
         self.fleet.check().await
     }

@@ -183,8 +183,9 @@ pub trait Fleet: Send + Sync + 'static {
     fn connected(&self) -> bool;
 
     /// This node ends: what it published is passed on first, and nobody waits for it any more.
-    /// Returns within a second or so.
-    async fn close(&self) {}
+    /// Returns within a second or so. There is no default: a fleet that wraps another one and forgot to
+    /// pass this on would end without a goodbye.
+    async fn close(&self);
 
     /// Waits until a task has ended that the fleet needs as long as it lives, and names it. Nothing is
     /// heard, or nothing is said, from then on. A fleet that needs none waits for ever.

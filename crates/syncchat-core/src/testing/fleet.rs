@@ -52,6 +52,8 @@ impl Fleet for RecordingFleet {
         true
     }
 
+    async fn close(&self) {}
+
     async fn check(&self) -> Result<String, String> {
         Ok("recording".into())
     }

@@ -298,6 +298,10 @@ impl Fleet for FaultyFleet {
         self.local.failed().await
     }
 
+    async fn close(&self) {
+        self.local.close().await;
+    }
+
     async fn check(&self) -> Result<String, String> {
         self.local.check().await
     }

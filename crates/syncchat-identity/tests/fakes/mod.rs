@@ -336,6 +336,8 @@ impl Fleet for Heard {
         true
     }
 
+    async fn close(&self) {}
+
     async fn check(&self) -> Result<String, String> {
         Ok("heard".into())
     }
