@@ -26,7 +26,13 @@ pub const PUBLISH_BATCH_MAX: usize = 512;
 pub const COMMAND_BUFFER_MAX: usize = 50_000;
 /// Messages heard and not handled yet. Beyond it the oldest are lost, counted in
 /// `syncchat_backplane_heard_lost_total{cause="lagged"}`, and heads are compared.
-pub const MESSAGE_BUFFER_MAX: usize = 65_536;
+pub const MESSAGE_BUFFER_MAX: usize = 16_384;
+/// The same of the connection that hears none: each kind of its notices has a buffer of this size.
+pub const ANSWER_BUFFER_MAX: usize = 64;
+/// From one line of the log that says why Redis is not reached to the next, if the cause is another one.
+pub const TROUBLE_NEWS: Duration = Duration::from_secs(1);
+/// The same, while the cause is the same.
+pub const TROUBLE_AGAIN: Duration = Duration::from_secs(60);
 /// Channels of one SUBSCRIBE: a command of some 30 KiB, a few milliseconds of Redis.
 pub const SUBSCRIBE_BATCH_MAX: usize = 500;
 /// How long Redis may take for a command. Then it counts as failed, and is not repeated.

@@ -267,6 +267,41 @@ async fn a_fleet_that_starts_before_its_redis_finds_it() {
     );
 }
 
+/// What a check says of Redis at this address.
+async fn checked(url: &str) -> Result<String, String> {
+    let backplane = connect(url, LimiterRates::OFF, "checks").await.unwrap();
+    let answer = backplane.fleet.check().await;
+    backplane.fleet.close().await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_names_the_cause() {
+    let nobody = checked("redis://127.0.0.1:1").await.unwrap_err();
+    assert!(nobody.contains("refused"), "{nobody}");
+
+    let secret = ["--requirepass", "right"].map(str::to_owned);
+    let redis = Redis::start_with(support::free_port(), &secret).await;
+    let with = |user: &str| format!("redis://{user}@127.0.0.1:{}", redis.port);
+    let wrong = checked(&with(":wrong")).await.unwrap_err();
+    assert!(wrong.contains("WRONGPASS"), "{wrong}");
+    assert!(!wrong.contains(":wrong"), "{wrong}");
+    let without = checked(&format!("redis://127.0.0.1:{}", redis.port)).await;
+    assert!(without.unwrap_err().contains("NOAUTH"));
+    checked(&with(":right")).await.unwrap();
+
+    // May connect, and publish, and no more.
+    let acl = "ACL SETUSER shy on >pass ~* &* +@connection +cluster +info +publish +subscribe";
+    let mut command: Vec<&str> = vec!["-a", "right", "--no-auth-warning"];
+    command.extend(acl.split(' '));
+    redis.cli(&command);
+    let shy = checked(&with("shy:pass")).await.unwrap_err();
+    assert!(
+        shy.contains("to write a sorted set") && shy.contains("NOPERM"),
+        "{shy}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_are_online_while_any_node_has_them_and_die_with_their_node() {
     let mut redis = Redis::start().await;

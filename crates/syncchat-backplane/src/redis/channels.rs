@@ -42,6 +42,11 @@ pub(crate) fn of_process(process: u64) -> String {
     format!("syncchat:{{{tag}}}:n:{process:016x}")
 }
 
+/// A key by which a check tries what it may do, and which it deletes again.
+pub(crate) fn of_check(process: u64) -> String {
+    format!("syncchat:check:{process:016x}")
+}
+
 /// Whose channel this is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Audience {

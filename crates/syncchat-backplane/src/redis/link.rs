@@ -6,22 +6,28 @@ use std::time::{Duration, Instant};
 
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
+use fred::interfaces::{
+    ClientLike, ClusterInterface, EventInterface, LuaInterface, PubsubInterface,
+    SortedSetsInterface,
+};
 use fred::types::config::{
     Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
 use fred::types::{Builder, ConnectHandle};
 use parking_lot::Mutex;
 use syncchat_core::Supervisor;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::channels;
 use crate::limits::{
-    COMMAND_BUFFER_MAX, COMMAND_TIMEOUT, MESSAGE_BUFFER_MAX, RECONNECT_DELAY_MAX,
-    UNRESPONSIVE_TIMEOUT,
+    ANSWER_BUFFER_MAX, COMMAND_BUFFER_MAX, COMMAND_TIMEOUT, MESSAGE_BUFFER_MAX,
+    RECONNECT_DELAY_MAX, TROUBLE_AGAIN, TROUBLE_NEWS, UNRESPONSIVE_TIMEOUT,
 };
 use crate::metrics;
+
+type Errors = broadcast::Receiver<(Error, Option<Server>)>;
 
 /// Two connections (or, in a cluster, two to each node): one for commands, one that listens.
 pub(crate) struct Link {
@@ -39,8 +45,17 @@ pub(crate) struct Link {
     up_since: Mutex<Option<Instant>>,
     /// Redis has taken all subscriptions on the present connection.
     joined: AtomicBool,
+    /// Why Redis was not reached the last time.
+    trouble: Mutex<Trouble>,
     /// Changes whenever others were not told something that they find in the store.
     losses: AtomicU64,
+}
+
+/// Why Redis is not reached, and when the log was told.
+#[derive(Default)]
+struct Trouble {
+    cause: Option<String>,
+    said_at: Option<Instant>,
 }
 
 /// Which server of a cluster owns which slots.
@@ -58,18 +73,23 @@ impl Link {
         let mut process = [0; 8];
         getrandom::fill(&mut process).map_err(|error| format!("no random numbers: {error}"))?;
         let link = Arc::new(Link {
-            commands: client(config.clone())?,
-            listening: client(config)?,
+            commands: client(config.clone(), ANSWER_BUFFER_MAX)?,
+            listening: client(config, MESSAGE_BUFFER_MAX)?,
             sharded,
             process: u64::from_be_bytes(process),
             supervisor,
             up: watch::Sender::new(false),
             up_since: Mutex::default(),
             joined: AtomicBool::new(false),
+            trouble: Mutex::default(),
             losses: AtomicU64::new(0),
         });
         ::metrics::gauge!(metrics::CONNECTED).set(0.0);
         for client in [&link.commands, &link.listening] {
+            // Before it connects, so that the first error is heard.
+            let errors = client.error_rx();
+            let watch = Arc::clone(&link).watch_errors(client.clone(), errors);
+            link.supervisor.spawn("redis errors", watch);
             let connection = keep_connected(client.clone(), client.connect());
             link.supervisor.spawn("redis connection", connection);
         }
@@ -107,6 +127,39 @@ impl Link {
             }
         }
         news
+    }
+
+    /// Says in the log why Redis is not reached, for ever.
+    async fn watch_errors(self: Arc<Self>, client: Client, mut errors: Errors) {
+        loop {
+            match errors.recv().await {
+                Ok((error, _)) => self.note_error(&error),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => {
+                    sleep(TROUBLE_NEWS).await;
+                    errors = client.error_rx();
+                }
+            }
+        }
+    }
+
+    /// Another cause is news at once, the same one each minute. The driver's text holds no credentials.
+    fn note_error(&self, error: &Error) {
+        let cause = error.to_string();
+        if self.is_up() {
+            tracing::debug!(cause, "an error of the connection to redis");
+            return;
+        }
+        let mut trouble = self.trouble.lock();
+        let wait = match trouble.cause.as_ref() == Some(&cause) {
+            true => TROUBLE_AGAIN,
+            false => TROUBLE_NEWS,
+        };
+        if trouble.said_at.is_none_or(|at| at.elapsed() >= wait) {
+            trouble.said_at = Some(Instant::now());
+            tracing::warn!(cause, "redis cannot be reached");
+        }
+        trouble.cause = Some(cause);
     }
 
     /// Notes whether all subscriptions are taken.
@@ -164,7 +217,12 @@ impl Link {
         match connected.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(format!("redis: {error}")),
-            Err(_) => return Err("redis did not answer in time".into()),
+            Err(_) => {
+                return Err(match self.trouble.lock().cause.as_ref() {
+                    Some(cause) => format!("redis: {cause}"),
+                    None => "redis did not answer in time".into(),
+                });
+            }
         }
         let _: String = self
             .commands
@@ -172,6 +230,7 @@ impl Link {
             .await
             .map_err(|error| format!("redis: {error}"))?;
         let took = began.elapsed();
+        self.try_rights().await?;
         let layout = if self.sharded {
             "cluster"
         } else {
@@ -181,6 +240,32 @@ impl Link {
             "redis ({layout}) answered in {} ms",
             took.as_millis()
         ))
+    }
+
+    /// Tries what a node does, on names that nobody listens to: a user of Redis may be allowed to connect and no more.
+    async fn try_rights(&self) -> Result<(), String> {
+        let refused =
+            |what: &'static str| move |error: Error| format!("redis refuses {what}: {error}");
+        let channel = channels::of_process(self.process);
+        self.publish(channel.clone(), &[])
+            .await
+            .map_err(refused("to publish"))?;
+        let subscribed = match self.sharded {
+            true => self.listening.ssubscribe(channel).await,
+            false => self.listening.subscribe(channel).await,
+        };
+        subscribed.map_err(refused("to subscribe"))?;
+        let key = channels::of_check(self.process);
+        let added = (0.0, "check");
+        self.commands
+            .zadd::<(), _, _>(&key, None, None, false, false, added)
+            .await
+            .map_err(refused("to write a sorted set"))?;
+        let script = "return redis.call('DEL', KEYS[1])";
+        self.commands
+            .eval::<(), _, _, _>(script, vec![key], ())
+            .await
+            .map_err(refused("to run a script"))
     }
 }
 
@@ -201,7 +286,7 @@ async fn keep_connected(client: Client, first: ConnectHandle) {
     }
 }
 
-fn client(config: Config) -> Result<Client, String> {
+fn client(config: Config, messages_max: usize) -> Result<Client, String> {
     Builder::from_config(config)
         .with_connection_config(|connection| {
             connection.connection_timeout = COMMAND_TIMEOUT;
@@ -220,7 +305,7 @@ fn client(config: Config) -> Result<Client, String> {
         })
         .with_performance_config(|performance| {
             performance.default_command_timeout = COMMAND_TIMEOUT;
-            performance.broadcast_channel_capacity = MESSAGE_BUFFER_MAX;
+            performance.broadcast_channel_capacity = messages_max;
         })
         .set_policy(ReconnectPolicy::new_exponential(
             0,

@@ -142,12 +142,14 @@ async fn store(config: &Config) -> Result<String, String> {
 
 async fn backplane(config: &Config) -> Result<String, String> {
     let asked = async {
-        syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
-            .await
-            .map_err(|error| error.to_string())?
-            .fleet
-            .check()
-            .await
+        let found =
+            syncchat_backplane::connect(config.backplane.expose(), config.rates, &config.node_id)
+                .await
+                .map_err(|error| error.to_string())?;
+        let answer = found.fleet.check().await;
+        // Nodes that heard this one would miss it otherwise.
+        found.fleet.close().await;
+        answer
     };
     answered(timeout(ANSWER_TIMEOUT, asked).await)
 }
