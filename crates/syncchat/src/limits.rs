@@ -30,6 +30,14 @@ pub const FAILED_DRAIN_MAX: Duration = Duration::from_secs(3);
 /// waits for.
 pub const FAILED_END_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Lines of the log that wait for standard error. More: dropped, and counted in
+/// `syncchat_log_lines_dropped_total`.
+pub const LOG_LINES_MAX: usize = 2_048;
+/// Bytes of one line. What is longer is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
+/// For the last lines to be written when the program ends. Then it ends anyway.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// File descriptors kept for the store, files, logs and the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// One in so many of the remaining file descriptors is kept for requests that are no session.

@@ -15,6 +15,7 @@ mod fate;
 mod health;
 mod limits;
 mod listeners;
+mod log_writer;
 mod logging;
 mod metrics;
 mod page;

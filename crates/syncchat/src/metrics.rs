@@ -30,6 +30,7 @@ const SLOW_CONSUMERS: &str = "syncchat_slow_consumers_closed_total";
 const BUILD_INFO: &str = "syncchat_build_info";
 const STORE_UP: &str = "syncchat_store_up";
 const PANICS: &str = "syncchat_panics_total";
+const LOG_LINES_DROPPED: &str = "syncchat_log_lines_dropped_total";
 const HTTP_CONNECTIONS: &str = "syncchat_http_connections";
 const CONNECTIONS_REFUSED: &str = "syncchat_http_connections_refused_total";
 
@@ -86,6 +87,11 @@ fn describe() {
         Unit::Count,
         "defects met: a task of one connection or request ended by it, or the node"
     );
+    describe_counter!(
+        LOG_LINES_DROPPED,
+        Unit::Count,
+        "log lines dropped because standard error is read too slowly"
+    );
     describe_gauge!(
         HTTP_CONNECTIONS,
         Unit::Count,
@@ -141,6 +147,7 @@ fn begin_at_zero() {
     }
     for name in [
         PANICS,
+        LOG_LINES_DROPPED,
         SLOW_CONSUMERS,
         syncchat_core::metrics::MESSAGES_ACCEPTED,
         syncchat_gateway::metrics::GAPS,
@@ -157,6 +164,11 @@ fn begin_at_zero() {
 /// Whether the store answers.
 pub fn store_up(up: bool) {
     gauge!(STORE_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+/// A log line found no room.
+pub fn log_line_dropped() {
+    counter!(LOG_LINES_DROPPED).increment(1);
 }
 
 /// Something panicked.

@@ -7,14 +7,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The exit code after a second signal, as shells have it for SIGINT.
 const EXIT_AT_ONCE: i32 = 130;
 
-/// SIGTERM and SIGINT, caught from now on.
+/// SIGTERM, SIGINT and SIGHUP, caught from now on.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    /// Catches both. Needs a tokio runtime.
+    /// Catches them. Needs a tokio runtime.
     ///
     /// # Errors
     /// The system does not allow it.
@@ -22,14 +23,19 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for one of them, and says which.
+    /// Waits for one that tells the node to stop, and says which. SIGHUP does not: a terminal that is closed, or a tool
+    /// that asks for a new log file, must not end a node without its goodbyes.
     pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => tracing::info!("SIGHUP is ignored: settings are read at the start only"),
+            }
         }
     }
 

@@ -62,6 +62,7 @@ fn a_node_starts_from_nothing_and_says_so_once() {
         "outbound_queue_bytes 0",
         "slow_consumers_closed_total 0",
         "panics_total 0",
+        "log_lines_dropped_total 0",
         "backplane_connected 1",
         "rate_limited_total{kind=\"logins\"} 0",
         "persist_seconds_count 0",
@@ -248,6 +249,42 @@ fn told_to_stop_it_drains_and_a_second_signal_ends_it() {
     node.signal(Signal::INT);
     let (status, _) = node.end();
     assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn a_closed_terminal_does_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &[]);
+    node.signal(Signal::HUP);
+    // A request after it: the signal was taken, or would have ended the node.
+    for _ in 0..20 {
+        assert_eq!(node.admin("/readyz").status, 200);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0.code(), Some(0));
+}
+
+/// Standard error is a pipe that is never read, and far smaller than what is logged.
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start_unread(folder.path(), &["--log-level", "trace"]);
+    let lost = wait("log lines to be dropped", || {
+        for _ in 0..100 {
+            assert_eq!(node.call("GET", "/api/nothing", "", "").status, 404);
+        }
+        let metrics = node.admin("/metrics").body;
+        metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("syncchat_log_lines_dropped_total "))
+            .and_then(|count| count.parse::<u64>().ok())
+            .filter(|count| *count > 0)
+    });
+    assert!(lost > 0);
+    assert_eq!(node.admin("/healthz").status, 200);
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0.code(), Some(0));
 }
 
 #[test]

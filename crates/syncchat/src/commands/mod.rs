@@ -53,7 +53,7 @@ pub fn run(task: Task, config: Config) -> ExitCode {
 }
 
 fn start(task: Task, config: Config) -> Result<ExitCode, Failure> {
-    logging::start(&config)?;
+    let _log = logging::start(&config)?;
     panics::report();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

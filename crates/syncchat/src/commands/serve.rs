@@ -1,7 +1,9 @@
 //! `syncchat serve`: runs a node, from the first check to the last goodbye.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use syncchat_core::limits::{CLOCK_COMPARE_PAUSE, FILE_SWEEP_BATCH};
@@ -124,7 +126,7 @@ async fn serve(
     public.serve(bound.listen()?, Arc::new(behind));
     health.enter(Phase::Serving);
     tracing::info!(%address, node = config.node_id, store = node.store.kind(), sessions = room.sessions, "ready");
-    cli::say(format_args!("syncchat listening on http://{address}"))?;
+    announce(format!("syncchat listening on http://{address}"))?;
 
     let end = tokio::select! {
         signal = signals.next() => End::Told(signal),
@@ -179,6 +181,18 @@ async fn begin_epoch(chat: &Chat) -> Result<(), Error> {
 }
 
 /// Says what is allowed and seldom meant: nodes of a fleet have to share secrets and store.
+/// Says on standard output that the node is ready. A standard output that is closed, or full and read by nobody, is no
+/// reason not to serve.
+fn announce(line: String) -> io::Result<()> {
+    let say = move || {
+        if let Err(error) = cli::say(line) {
+            tracing::warn!(%error, "standard output does not take the line that says where the node listens");
+        }
+    };
+    thread::Builder::new().name("announce".into()).spawn(say)?;
+    Ok(())
+}
+
 fn warn_of_lonely_settings(config: &Config) {
     if !config.is_fleet() {
         return;

@@ -47,6 +47,15 @@ pub(crate) struct Node {
 impl Node {
     /// Starts one on free ports, and waits for its line.
     pub(crate) fn start(folder: &Path, args: &[&str]) -> Node {
+        Node::start_with(folder, args, Stdio::null())
+    }
+
+    /// The same, with logs into a pipe that is not read.
+    pub(crate) fn start_unread(folder: &Path, args: &[&str]) -> Node {
+        Node::start_with(folder, args, Stdio::piped())
+    }
+
+    fn start_with(folder: &Path, args: &[&str], logs: Stdio) -> Node {
         let admin = free_address();
         let mut command = syncchat(folder, &["serve", "--bcrypt-cost", "4"]);
         let mut child = command
@@ -58,7 +67,7 @@ impl Node {
             ])
             .args(args)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(logs)
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
