@@ -89,6 +89,21 @@ pub(super) fn before_takeover() -> Vec<Index> {
         index("conversations", "pairKey", doc! { "pairKey": 1 })
             .unique()
             .only(has("pairKey")),
+        // What a request made, found by its repetition. Only what was asked for under a key is in it.
+        index(
+            "conversations",
+            "request_by_key",
+            doc! { "request.by": 1, "request.key": 1 },
+        )
+        .unique()
+        .only(has("request.key")),
+        index(
+            "files",
+            "owner_requestKey",
+            doc! { "owner": 1, "requestKey": 1 },
+        )
+        .unique()
+        .only(has("requestKey")),
         index(
             "members",
             "conversationId_userId",

@@ -8,7 +8,7 @@ use super::errors::store_error;
 use crate::OpenError;
 
 /// What this release reads and writes.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// "Sync", in the file's header.
 const APPLICATION_ID: i64 = 0x5379_6e63;
 
@@ -20,6 +20,7 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 
 /// The indexes that the steps make, by name, with the statement that makes each.
