@@ -19,10 +19,11 @@ use crate::pipeline::commit::{Committer, Outcome};
 use crate::pipeline::cursors::CursorLanes;
 use crate::pipeline::edit::Edits;
 use crate::pipeline::heads::Heads;
+use crate::pipeline::membership::Created;
 use crate::pipeline::plan::Action;
 use crate::pipeline::recent::Recent;
 use crate::ports::fleet::{Fleet, FleetEvent, FleetListener};
-use crate::ports::store::{ConversationCursor, CursorAdvance, Mark, Store};
+use crate::ports::store::{ConversationCursor, CursorAdvance, Mark, NamedMessage, Store};
 use crate::query::Query;
 use crate::tasks::Tasks;
 
@@ -180,8 +181,8 @@ impl Chat {
     /// resend, with the same `clientMsgId`, gets the first result.
     ///
     /// # Errors
-    /// `not_found`; `invalid`, naming `replyTo`, `attachments` or `type`; `unavailable`: the outcome is
-    /// unknown, a resend finds out.
+    /// `not_found`; `invalid`, naming `replyTo`, `attachments` or `type`; `conflict`, naming `clientMsgId`, if
+    /// the sender used it here for something else; `unavailable`: the outcome is unknown, a resend finds out.
     pub async fn send(&self, command: SendMessage) -> Result<Arc<Message>> {
         let sent = match command.attachments.is_empty() {
             true => self.commit(command).await,
@@ -233,12 +234,13 @@ impl Chat {
             return Ok(None);
         };
         let key = (command.conversation, command.sender, name);
-        let found = read(self.store.messages_by_client_id(&[key])).await?;
-        let found = found.into_iter().next().map(Arc::new);
-        if let Some(message) = &found {
-            self.committer.tell_again(message);
-        }
-        Ok(found)
+        let found = read(self.store.messages_by_client_id(&[key])).await?.pop();
+        let Some(NamedMessage { message, sent }) = found else {
+            return Ok(None);
+        };
+        command.must_repeat(&message, sent)?;
+        self.committer.tell_again(&message);
+        Ok(Some(Arc::new(message)))
     }
 
     /// Changes a message of the editor's own. Edits of one message are made in the order of the
@@ -329,10 +331,13 @@ impl Chat {
         self.query.history(user, conversation, page).await
     }
 
-    /// Makes a conversation, or finds the pair's; true if it is new. All participants must exist.
+    /// Makes a conversation, or finds the pair's; true if this request made it, now or when it was first sent
+    /// under its key. All participants must exist.
     ///
     /// # Errors
-    /// `invalid`, naming `participants`; `unavailable`.
+    /// `invalid`, naming `participants`; `conflict`, naming the key, if another request used it; `not_found`,
+    /// if this one made a conversation that the creator is not in any more; `unavailable`: a repetition under
+    /// the same key finds out.
     pub async fn create_conversation(
         &self,
         command: CreateConversation,
@@ -340,10 +345,15 @@ impl Chat {
         let creator = command.creator;
         let committer = Arc::clone(&self.committer);
         let create = async move { committer.create(command).await };
-        let (conversation, new) = self.tasks.run(create).await?;
-        if !new {
-            return Ok((self.conversation(creator, conversation.id).await?, false));
-        }
+        let conversation = match self.tasks.run(create).await? {
+            Created::New(conversation) => conversation,
+            Created::Repeated(made) => {
+                return Ok((self.conversation(creator, made.id).await?, true));
+            }
+            Created::Existing(found) => {
+                return Ok((self.conversation(creator, found.id).await?, false));
+            }
+        };
         let view = ConversationView {
             conversation,
             last_message: None,

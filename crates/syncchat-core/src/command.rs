@@ -8,10 +8,16 @@ use crate::limits::{
     ATTACHMENTS_MAX, PAGE_DEFAULT, PAGE_MAX, PARTICIPANTS_PER_REQUEST_MAX, SYNC_CURSORS_MAX,
 };
 use crate::model::{
-    Attachment, ConversationId, ConversationKind, FileId, MessageId, MessageKind, Rev, Seq,
-    Timestamp, UserId,
+    Attachment, ConversationId, ConversationKind, Digest, FileId, IdempotencyKey, Message,
+    MessageId, MessageKind, Rev, Seq, Timestamp, UserId, idempotency,
 };
+use crate::ports::store::RequestKey;
 use crate::text;
+
+/// The field in which a message is named by its sender.
+const CLIENT_MSG_ID: &str = "clientMsgId";
+/// The field in which a conversation is named by its creator.
+const CLIENT_CONVERSATION_ID: &str = "clientConversationId";
 
 /// Say something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,17 +81,51 @@ impl SendMessage {
                 "a message of this type needs one",
             ));
         }
+        let named = |name| text::client_id(CLIENT_MSG_ID, name);
+        let client_msg_id = draft.client_msg_id.map(named);
         Ok(SendMessage {
             id: MessageId::generate(),
             sender,
             conversation,
             content: text::content(draft.content, !draft.attachments.is_empty())?,
             kind,
-            client_msg_id: draft.client_msg_id.map(text::client_msg_id).transpose()?,
+            client_msg_id: client_msg_id.transpose()?,
             attachments: draft.attachments,
             shows: Vec::new(),
             reply_to: draft.reply_to,
         })
+    }
+
+    /// The same command under a key from outside its draft, unless the draft names it.
+    pub fn keyed(mut self, key: Option<IdempotencyKey>) -> SendMessage {
+        if self.client_msg_id.is_none() {
+            self.client_msg_id = key.map(IdempotencyKey::into_string);
+        }
+        self
+    }
+
+    /// Refuses to take a message that was found under this command's name for its result, if the
+    /// message was sent with other content. `sent`: [`NamedMessage::sent`](crate::ports::store::NamedMessage::sent).
+    ///
+    /// # Errors
+    /// `conflict`, naming what held the name.
+    pub(crate) fn must_repeat(&self, message: &Message, sent: Option<Digest>) -> Result<()> {
+        let same_content = match (message.edited, sent) {
+            (false, _) => message.content == self.content,
+            (true, Some(sent)) => sent == Digest::of_sent(message.id, &self.content),
+            // An older release edited it, and kept nothing of what it was.
+            (true, None) => true,
+        };
+        let shown = message.attachments.iter().map(|attachment| attachment.file);
+        let same = same_content
+            && message.kind == self.kind
+            && message.reply_to == self.reply_to
+            && shown.eq(self.attachments.iter().copied());
+        // Of what was deleted nothing is left to compare with.
+        match (same || message.deleted, &self.client_msg_id) {
+            (false, Some(name)) => Err(idempotency::used_otherwise(name, CLIENT_MSG_ID)),
+            _ => Ok(()),
+        }
     }
 
     /// The id the message will have, unless this is a resend: then the answer has the first one's.
@@ -143,6 +183,7 @@ pub struct CreateConversation {
     /// Everybody, the creator too.
     pub(crate) participants: BTreeSet<UserId>,
     pub(crate) title: Option<String>,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 impl CreateConversation {
@@ -191,7 +232,45 @@ impl CreateConversation {
             kind,
             participants,
             title,
+            key: None,
         })
+    }
+
+    /// The same command under the creator's own name for the conversation: of the form of a `clientMsgId`.
+    ///
+    /// # Errors
+    /// `invalid`, naming `clientConversationId`.
+    pub fn named(mut self, name: Option<String>) -> Result<CreateConversation> {
+        let named = |name| IdempotencyKey::from_body(CLIENT_CONVERSATION_ID, name);
+        self.key = name.map(named).transpose()?;
+        Ok(self)
+    }
+
+    /// The same command under a key from outside it, unless it is named.
+    pub fn keyed(mut self, key: Option<IdempotencyKey>) -> CreateConversation {
+        self.key = self.key.or(key);
+        self
+    }
+
+    /// What the store keeps of the key, so that a repetition finds the conversation.
+    pub(crate) fn request_key(&self) -> Option<RequestKey> {
+        let key = self.key.clone()?;
+        let mut parts: Vec<&[u8]> = vec![self.kind.as_str().as_bytes()];
+        let title = self.title.as_deref().unwrap_or_default();
+        parts.push(title.as_bytes());
+        let participants: Vec<[u8; 12]> = self.participants.iter().map(|id| id.bytes()).collect();
+        parts.extend(participants.iter().map(|id| id.as_slice()));
+        Some(RequestKey {
+            caller: self.creator,
+            key,
+            asked: Digest::of(parts),
+        })
+    }
+
+    /// Why a conversation that was made under this command's key is not what it asks for.
+    pub(crate) fn used_otherwise(&self) -> Error {
+        let stored = self.key.as_ref().map_or("", IdempotencyKey::as_str);
+        idempotency::used_otherwise(stored, CLIENT_CONVERSATION_ID)
     }
 }
 

@@ -6,8 +6,10 @@ use crate::together::TogetherLimits;
 
 /// Characters of a message's content, after trimming. Longer: `invalid`.
 pub const CONTENT_CHARS_MAX: usize = 4_000;
-/// Bytes of a `clientMsgId`. Longer: `invalid`.
-pub const CLIENT_MSG_ID_BYTES_MAX: usize = 64;
+/// Bytes of a `clientMsgId` or a `clientConversationId`. Longer: `invalid`.
+pub const CLIENT_ID_BYTES_MAX: usize = 64;
+/// Bytes of the header `Idempotency-Key`, which is kept with what was made under it. Longer: `invalid`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Attachments of one message. More: `invalid`.
 pub const ATTACHMENTS_MAX: usize = 10;
 /// Characters of a group's title. Longer: `invalid`.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::{
-    AVATAR_BYTES_MAX, CLIENT_MSG_ID_BYTES_MAX, CONTENT_CHARS_MAX, CONTENT_TYPE_BYTES_MAX,
+    AVATAR_BYTES_MAX, CLIENT_ID_BYTES_MAX, CONTENT_CHARS_MAX, CONTENT_TYPE_BYTES_MAX,
     FILE_NAME_CHARS_MAX, TITLE_CHARS_MAX,
 };
 
@@ -56,22 +56,19 @@ pub fn title(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Checks a `clientMsgId`: 1 to 64 bytes, no control characters.
+/// Checks a client's own name for something, such as a `clientMsgId`: 1 to 64 bytes, no control characters.
 ///
 /// # Errors
-/// `invalid`, naming `clientMsgId`.
-pub fn client_msg_id(text: String) -> Result<String> {
-    if text.is_empty() || text.len() > CLIENT_MSG_ID_BYTES_MAX {
+/// `invalid`, naming the field.
+pub fn client_id(field: &'static str, text: String) -> Result<String> {
+    if text.is_empty() || text.len() > CLIENT_ID_BYTES_MAX {
         return Err(Error::invalid(
-            "clientMsgId",
-            format!("must have 1 to {CLIENT_MSG_ID_BYTES_MAX} bytes"),
+            field,
+            format!("must have 1 to {CLIENT_ID_BYTES_MAX} bytes"),
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Error::invalid(
-            "clientMsgId",
-            "must not hold control characters",
-        ));
+        return Err(Error::invalid(field, "must not hold control characters"));
     }
     Ok(text)
 }

@@ -83,9 +83,12 @@ async fn write(store: &Arc<dyn Store>, batch: usize) -> Vec<Duration> {
             title: None,
             participants: [sender].into(),
             created_at: Timestamp::now(),
+            request: None,
         };
         match store.create_conversation(new).await.unwrap() {
-            CreatedConversation::New(head) | CreatedConversation::Existing(head) => {
+            CreatedConversation::New(head)
+            | CreatedConversation::Existing(head)
+            | CreatedConversation::Repeated(head, _) => {
                 heads.push(head);
             }
         }

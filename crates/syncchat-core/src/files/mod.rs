@@ -33,12 +33,13 @@ use crate::limits::{
     COMMIT_TIMEOUT, FILE_CLAIM_SPAN, FILE_CLAIM_USE_SPAN, FILE_STORAGE_TIMEOUT, UPLOAD_LINK_SPAN,
 };
 use crate::metrics;
+use crate::model::idempotency::IDEMPOTENCY_KEY_HEADER;
 use crate::model::{
-    Attachment, ConversationId, FileClaim, FileId, Membership, Message, MessageId, MessageKind,
-    StoredFile, UserId,
+    Attachment, ConversationId, FileClaim, FileId, IdempotencyKey, Membership, Message, MessageId,
+    MessageKind, StoredFile, UserId, idempotency,
 };
 use crate::ports::files::{FileLink, FileStorage, StorageResult};
-use crate::ports::store::Store;
+use crate::ports::store::{AddedFile, Store};
 
 /// Records of files in the store, their bytes in the storage.
 pub struct Files {
@@ -78,10 +79,12 @@ impl Files {
         Files { clock, ..self }
     }
 
-    /// Keeps the record of a file that is to come, and says where to put its bytes.
+    /// Keeps the record of a file that is to come, and says where to put its bytes. Under a key that the
+    /// owner used before: the file announced then, with a fresh link, which changes no bytes that are there.
     ///
     /// # Errors
-    /// `too_large`; `invalid`, naming `contentType`; `unavailable`.
+    /// `too_large`; `invalid`, naming `contentType`; `conflict`, naming the key, if it was used for another
+    /// file; `unavailable`: a repetition under the same key finds out.
     pub async fn announce(
         &self,
         owner: UserId,
@@ -89,6 +92,7 @@ impl Files {
     ) -> Result<(StoredFile, FileLink)> {
         self.rules.admit(&file)?;
         let now = self.clock.now()?;
+        let key = file.key;
         let file = StoredFile {
             id: FileId::generate(),
             owner,
@@ -103,9 +107,24 @@ impl Files {
         };
         let span = UPLOAD_LINK_SPAN.min(self.rules.unsent_span);
         let link = within(self.storage.upload_link(&file, span)).await?;
-        write(self.store.add_file(&file)).await?;
-        metrics::file_announced();
-        Ok((file, link))
+        match write(self.store.add_file(&file, key.as_ref())).await? {
+            AddedFile::New => {
+                metrics::file_announced();
+                Ok((file, link))
+            }
+            AddedFile::Repeated(first) => {
+                let same = first.name == file.name
+                    && first.size == file.size
+                    && first.content_type == file.content_type;
+                if !same {
+                    let key = key.as_ref().map_or("", IdempotencyKey::as_str);
+                    return Err(idempotency::used_otherwise(key, IDEMPOTENCY_KEY_HEADER));
+                }
+                metrics::resend_answered();
+                let link = within(self.storage.upload_link(&first, span)).await?;
+                Ok((first, link))
+            }
+        }
     }
 
     /// A link to download a file: for who is in a conversation where a message shows it that they

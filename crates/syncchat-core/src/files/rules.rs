@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::model::IdempotencyKey;
 use crate::text;
 
 /// A file that somebody wants to upload, its parts well-formed.
@@ -11,6 +12,7 @@ pub struct AnnounceFile {
     pub(crate) name: String,
     pub(crate) size: u64,
     pub(crate) content_type: String,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 impl AnnounceFile {
@@ -24,6 +26,7 @@ impl AnnounceFile {
                 name,
                 size,
                 content_type,
+                key: None,
             }),
             (Err(mut first), Err(second)) => {
                 first.fields.extend(second.fields);
@@ -31,6 +34,11 @@ impl AnnounceFile {
             }
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
         }
+    }
+
+    /// The same file, announced under this key.
+    pub fn keyed(self, key: Option<IdempotencyKey>) -> AnnounceFile {
+        AnnounceFile { key, ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ConversationId, FileId, MessageId, Rev, Seq, Timestamp, UserId};
+use super::{ConversationId, FileId, MessageId, Rev, Seq, Timestamp, UserId, idempotency};
 
 /// What a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,6 +141,12 @@ impl Message {
             self.attachments = Vec::new();
         }
         self
+    }
+
+    /// The sender's own name for it to show: none that came as a header, which is not its content.
+    pub fn shown_client_msg_id(&self) -> Option<&str> {
+        let name = self.client_msg_id.as_deref();
+        name.filter(|name| !idempotency::is_from_header(name))
     }
 
     /// The text to show: none of a deleted message.

@@ -1,8 +1,10 @@
 //! The nouns: who, where, what was said, and who has seen it.
 
 pub mod conversation;
+pub mod digest;
 pub mod epoch;
 pub mod file;
+pub mod idempotency;
 pub mod ids;
 pub mod membership;
 pub mod message;
@@ -10,8 +12,10 @@ pub mod time;
 pub mod user;
 
 pub use conversation::{Conversation, ConversationKind, ConversationView};
+pub use digest::Digest;
 pub use epoch::{BadEpoch, EpochId, Lineage};
 pub use file::{FileClaim, StoredFile};
+pub use idempotency::IdempotencyKey;
 pub use ids::{ConversationId, FileId, MessageId, UserId, hex_digits};
 pub use membership::{Membership, SeqSpans, Visibility};
 pub use message::{Attachment, Message, MessageKind, MessageStatus, MessageView, SystemEvent};

@@ -12,46 +12,82 @@ use crate::command::CreateConversation;
 use crate::deadline::{read, write};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::ADDITION_LOOK_BACK;
-use crate::model::{Conversation, ConversationId, ConversationKind, SystemEvent, UserId};
+use crate::metrics;
+use crate::model::{
+    Conversation, ConversationId, ConversationKind, FIRST_REV, SystemEvent, UserId,
+};
 use crate::ports::fleet::FleetEvent;
 use crate::ports::store::{CreatedConversation, LogRange, NewConversation};
 use crate::text;
 
+/// A conversation that was asked for.
+pub(crate) enum Created {
+    /// It is new.
+    New(Conversation),
+    /// The same request made it before.
+    Repeated(Conversation),
+    /// The pair had it already.
+    Existing(Conversation),
+}
+
+impl Created {
+    pub(crate) fn conversation(&self) -> &Conversation {
+        match self {
+            Created::New(conversation)
+            | Created::Repeated(conversation)
+            | Created::Existing(conversation) => conversation,
+        }
+    }
+}
+
 impl Committer {
-    /// Makes a conversation, or finds the pair's; true if it is new.
-    pub(crate) async fn create(&self, command: CreateConversation) -> Result<(Conversation, bool)> {
+    /// Makes a conversation, or finds the one that the same request made before, or the pair's.
+    pub(crate) async fn create(&self, command: CreateConversation) -> Result<Created> {
         let participants: Vec<UserId> = command.participants.iter().copied().collect();
         self.must_exist("participants", &participants).await?;
         let created_at = self.clock.now()?;
+        let request = command.request_key();
+        let asked = request.as_ref().map(|request| request.asked);
         let new = NewConversation {
             // Gateways that missed the announcement find the conversation by the time in its id.
             id: ConversationId::generate_at(created_at),
             kind: command.kind,
-            title: command.title,
-            participants: command.participants,
+            title: command.title.clone(),
+            participants: command.participants.clone(),
             created_at,
+            request,
         };
         let under_way = self.in_doubt.begin(InDoubt::Creation {
             conversation: new.id,
             by: command.creator,
         });
-        let (conversation, is_new) = match write(self.store.create_conversation(new)).await? {
-            CreatedConversation::New(conversation) => (conversation, true),
-            CreatedConversation::Existing(conversation) => (conversation, false),
+        let created = match write(self.store.create_conversation(new)).await? {
+            CreatedConversation::New(conversation) => Created::New(conversation),
+            CreatedConversation::Existing(conversation) => Created::Existing(conversation),
+            CreatedConversation::Repeated(conversation, before) if Some(before) == asked => {
+                metrics::resend_answered();
+                Created::Repeated(conversation)
+            }
+            CreatedConversation::Repeated(..) => {
+                under_way.settle();
+                return Err(command.used_otherwise());
+            }
         };
-        if is_new {
-            self.heads.keep(conversation.id, Head::of(&conversation));
+        if let Created::New(conversation) = &created {
+            self.heads.keep(conversation.id, Head::of(conversation));
         }
-        let conversation = Arc::new(conversation);
-        // Whoever made it may not have come to announce it. Everybody in it has been there from the
+        // The node that made it may not have come to announce it. All its members have been in it from the
         // beginning, unless it is a group that has changed since.
-        let unchanged =
-            conversation.kind == ConversationKind::Private || conversation.last_seq == 0;
-        if is_new || unchanged {
+        let conversation = created.conversation();
+        if conversation.kind == ConversationKind::Private
+            || conversation.rev == FIRST_REV
+                && conversation.participants.iter().eq(&command.participants)
+        {
+            let conversation = Arc::new(conversation.clone());
             announce::created(&*self.fleet, &conversation, command.creator);
         }
         under_way.settle();
-        Ok((Arc::unwrap_or_clone(conversation), is_new))
+        Ok(created)
     }
 
     /// Gives a group a new title; the same as before changes nothing.

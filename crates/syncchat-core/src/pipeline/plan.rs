@@ -112,8 +112,14 @@ impl Plan {
                         .map(|name| (command.sender, name));
                     let first = name.and_then(|name| named.get(&name));
                     match (first, committed_before(conversation, command, recent)) {
-                        (_, Some(message)) => Verdict::Done(message),
-                        (Some(&first), None) => Verdict::Repeat(first),
+                        (_, Some(message)) => {
+                            let same = command.must_repeat(&message, None);
+                            same.map_or_else(Verdict::Refused, |()| Verdict::Done(message))
+                        }
+                        (Some(&first), None) => {
+                            let same = command.must_repeat(&plan.messages[first], None);
+                            same.map_or_else(Verdict::Refused, |()| Verdict::Repeat(first))
+                        }
                         (None, None) => {
                             let verdict = plan.send(conversation, wanted, command, references);
                             // For those that follow; most often none does.

@@ -33,7 +33,11 @@ impl Recent {
     pub(crate) fn remember(&self, message: &Arc<Message>) {
         self.places
             .put(message.id, (message.conversation, message.seq));
-        if let Some(name) = &message.client_msg_id {
+        // Of one that was changed the store knows as what it was sent.
+        if let Some(name) = &message.client_msg_id
+            && !message.edited
+            && !message.deleted
+        {
             let key = self.key(message.conversation, message.sender, name);
             self.by_client_id.put(key, Arc::clone(message));
         }
@@ -53,7 +57,7 @@ impl Recent {
         self.by_client_id.clear();
     }
 
-    /// What this sender called so before.
+    /// What this sender called so before, with the content that it was sent with.
     pub(crate) fn resent(
         &self,
         conversation: ConversationId,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::metrics;
 use crate::model::{ConversationId, Message, Seq};
 use crate::ports::fleet::FleetEvent;
+use crate::ports::store::NamedMessage;
 
 /// What became of a plan.
 pub(super) enum Fate {
@@ -221,7 +222,7 @@ impl Committer {
         for (conversation, request, error) in refusals {
             match first_result(&first, conversation, &request) {
                 Ok(None) => request.answer(Err(error)),
-                Ok(Some(message)) => self.answer_first(request, message),
+                Ok(Some(first)) => self.answer_first(request, first),
                 Err(error) => request.answer(Err(error)),
             }
         }
@@ -230,7 +231,7 @@ impl Committer {
             let mut rest = Vec::with_capacity(turn.requests.len());
             for mut request in turn.requests.drain(..) {
                 match first_result(&first, turn.conversation, &request) {
-                    Ok(Some(message)) => self.answer_first(request, message),
+                    Ok(Some(first)) => self.answer_first(request, first),
                     // Nothing of the append was written, so the others may still be. One of them
                     // may have been, by an earlier try that landed late.
                     Ok(None) | Err(_) => {
@@ -244,9 +245,15 @@ impl Committer {
         }
     }
 
-    /// Answers with what was committed before. Whoever committed it may not have come to announce
-    /// it, so the fleet is told that the log reaches so far.
-    fn answer_first(&self, request: Request, message: Arc<Message>) {
+    /// Answers with what was committed before, if it was sent with the same content. Whoever committed it
+    /// may not have come to announce it, so the fleet is told that the log reaches so far.
+    fn answer_first(&self, request: Request, NamedMessage { message, sent }: NamedMessage) {
+        if let Action::Send(command) = &request.wanted.action
+            && let Err(error) = command.must_repeat(&message, sent)
+        {
+            return request.answer(Err(error));
+        }
+        let message = Arc::new(message);
         self.recent.remember(&message);
         self.tell_again(&message);
         answer_again(request, &message);
@@ -287,7 +294,7 @@ impl Committer {
     async fn first_results(
         &self,
         mut keys: Vec<ResendKey>,
-    ) -> Result<HashMap<ResendKey, Arc<Message>>> {
+    ) -> Result<HashMap<ResendKey, NamedMessage>> {
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() {
@@ -296,17 +303,17 @@ impl Committer {
         let found = read(self.store.messages_by_client_id(&keys)).await?;
         Ok(found
             .into_iter()
-            .filter_map(|message| Some((resend_key(&message)?, Arc::new(message))))
+            .filter_map(|found| Some((resend_key(&found.message)?, found)))
             .collect())
     }
 }
 
 /// What was committed under this request's name; an error if the store does not say.
 fn first_result(
-    found: &Result<HashMap<ResendKey, Arc<Message>>>,
+    found: &Result<HashMap<ResendKey, NamedMessage>>,
     conversation: ConversationId,
     request: &Request,
-) -> Result<Option<Arc<Message>>> {
+) -> Result<Option<NamedMessage>> {
     let Some(key) = request.resend_key(conversation) else {
         return Ok(None);
     };

@@ -8,16 +8,29 @@ use parking_lot::Mutex;
 
 use super::memory::MemoryStore;
 use crate::limits::FILE_CLAIMS_MAX;
-use crate::model::{FileClaim, FileId, StoredFile, Timestamp, UserId};
+use crate::model::{FileClaim, FileId, IdempotencyKey, StoredFile, Timestamp, UserId};
 use crate::ports::files::{FileLink, FileStorage, StorageError, StorageResult};
-use crate::ports::store::{FileChange, FileStore, StoreResult};
+use crate::ports::store::{AddedFile, FileChange, FileStore, StoreResult};
 
 #[async_trait]
 impl FileStore for MemoryStore {
-    async fn add_file(&self, file: &StoredFile) -> StoreResult<()> {
-        let file = file.clone();
+    async fn add_file(
+        &self,
+        file: &StoredFile,
+        key: Option<&IdempotencyKey>,
+    ) -> StoreResult<AddedFile> {
+        let (file, key) = (file.clone(), key.cloned());
         self.writing(move |state| {
+            if let Some(key) = key {
+                let key = (file.owner, key.into_string());
+                let first = state.file_keys.get(&key).and_then(|id| state.files.get(id));
+                if let Some(first) = first.filter(|first| !first.doomed) {
+                    return AddedFile::Repeated(first.clone());
+                }
+                state.file_keys.insert(key, file.id);
+            }
             state.files.insert(file.id, file);
+            AddedFile::New
         })
         .await
     }

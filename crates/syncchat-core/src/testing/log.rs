@@ -9,13 +9,13 @@ use foldhash::fast::RandomState;
 use crate::command::CursorKind;
 use crate::limits::{CLOCK_OFFSET_MAX, UNREAD_SCAN_MAX};
 use crate::model::{
-    Account, Conversation, ConversationId, ConversationKind, EpochId, FIRST_REV, FileId,
+    Account, Conversation, ConversationId, ConversationKind, Digest, EpochId, FIRST_REV, FileId,
     Membership, Message, MessageId, MessageKind, Rev, Seq, SeqSpans, StoredFile, SystemEvent,
     Timestamp, UserId,
 };
 use crate::ports::store::{
     Addition, Append, Appended, ConversationChange, CreatedConversation, CursorAdvance, Cursors,
-    LogEnd, LogRange, Mark, NewConversation, RefreshToken,
+    LogEnd, LogRange, Mark, NamedMessage, NewConversation, RefreshToken,
 };
 
 #[derive(Clone, Default)]
@@ -30,6 +30,11 @@ pub(super) struct State {
     /// By family: the token that was used last, and its salt.
     pub(super) repeatable: HashMap<[u8; 16], ([u8; 32], [u8; 16])>,
     pub(super) files: BTreeMap<FileId, StoredFile>,
+    pub(super) file_keys: HashMap<(UserId, String), FileId>,
+    /// What was made under which key of whose, and what was asked for.
+    requests: HashMap<(UserId, String), (ConversationId, Digest)>,
+    /// Of messages with a name that were edited: as what they were sent.
+    sent: HashMap<MessageId, Digest>,
     /// The newest first.
     pub(super) epochs: Vec<EpochId>,
     /// What the core broke.
@@ -168,6 +173,13 @@ impl State {
         messages.find(|message| message.id == id).map(|m| &**m)
     }
 
+    pub(super) fn named(&self, message: &Message) -> NamedMessage {
+        NamedMessage {
+            message: message.clone(),
+            sent: self.sent.get(&message.id).copied(),
+        }
+    }
+
     /// Changes a message, as the next change of its conversation.
     pub(super) fn change(
         &mut self,
@@ -179,13 +191,29 @@ impl State {
         let (place, log) = logs.find_map(|log| Some((of(log)?, log)))?;
         log.conversation.change_seq += 1;
         let message = Arc::make_mut(&mut log.messages[place]);
+        let before = (!message.edited && message.client_msg_id.is_some())
+            .then(|| Digest::of_sent(id, &message.content));
         message.rev = log.conversation.change_seq;
         change(message);
-        Some(message.clone())
+        let message = message.clone();
+        match before {
+            _ if message.deleted => drop(self.sent.remove(&id)),
+            Some(sent) => drop(self.sent.insert(id, sent)),
+            None => {}
+        }
+        Some(message)
     }
 
     pub(super) fn create(&mut self, new: &NewConversation) -> CreatedConversation {
         let participants: Vec<UserId> = new.participants.iter().copied().collect();
+        let request = new.request.as_ref();
+        let request = request.map(|r| ((r.caller, r.key.as_str().to_owned()), r.asked));
+        if let Some((key, _)) = &request
+            && let Some((id, asked)) = self.requests.get(key)
+            && let Some(log) = self.logs.get(id)
+        {
+            return CreatedConversation::Repeated(log.conversation.clone(), *asked);
+        }
         if new.kind == ConversationKind::Private {
             let same = |log: &&Log| {
                 log.conversation.kind == ConversationKind::Private
@@ -225,6 +253,8 @@ impl State {
             self.rooms.entry(*user).or_default().insert(new.id);
         }
         self.logs.insert(new.id, log);
+        let request = request.map(|(key, asked)| (key, (new.id, asked)));
+        self.requests.extend(request);
         CreatedConversation::New(conversation)
     }
 

@@ -19,7 +19,7 @@ use crate::model::{
 use crate::ports::store::{
     Addition, Append, Appended, Audience, ConversationChange, ConversationCursor,
     ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, HistoryStore,
-    LogRange, Mark, NewConversation, NodeStore, Store, StoreError, StoreResult,
+    LogRange, Mark, NamedMessage, NewConversation, NodeStore, Store, StoreError, StoreResult,
 };
 
 /// Logs, accounts and tokens in memory, with fault dials.
@@ -267,7 +267,7 @@ impl ConversationStore for MemoryStore {
     async fn messages_by_client_id(
         &self,
         keys: &[(ConversationId, UserId, String)],
-    ) -> StoreResult<Vec<Message>> {
+    ) -> StoreResult<Vec<NamedMessage>> {
         self.reading().await?;
         let state = self.state.lock();
         let find = |(id, sender, name): &(ConversationId, UserId, String)| {
@@ -275,7 +275,7 @@ impl ConversationStore for MemoryStore {
             messages.find(|m| m.sender == *sender && m.client_msg_id.as_ref() == Some(name))
         };
         let found = keys.iter().filter_map(find);
-        Ok(found.map(|message| (**message).clone()).collect())
+        Ok(found.map(|message| state.named(message)).collect())
     }
 
     async fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {

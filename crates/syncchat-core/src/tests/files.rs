@@ -10,7 +10,9 @@ use crate::command::{MessageDraft, SendMessage};
 use crate::error::{ErrorCode, Result};
 use crate::files::{AnnounceFile, ContentTypes, FileRules, Files};
 use crate::limits::{CLOCK_SWEEP_HOLD, FILE_CLAIM_SPAN, FILE_CLAIMS_MAX};
-use crate::model::{ConversationId, FileClaim, FileId, Message, MessageId, Timestamp, UserId};
+use crate::model::{
+    ConversationId, FileClaim, FileId, IdempotencyKey, Message, MessageId, Timestamp, UserId,
+};
 use crate::ports::store::FileStore;
 use crate::testing::{Faults, ManualClocks, MemoryFiles};
 
@@ -93,7 +95,7 @@ impl Shelf {
         for claim in &mut file.claims {
             claim.at = earlier(claim.at);
         }
-        store.add_file(&file).await.unwrap();
+        store.add_file(&file, None).await.unwrap();
         self.files.sweep().await.unwrap();
     }
 
@@ -238,7 +240,7 @@ async fn a_claim_protects_until_its_message_can_come_no_more() {
     // Its time is over, but for the claim.
     let mut old = store.files(&[file]).await.unwrap().remove(0);
     old.created_at = Timestamp::from_millis(0);
-    store.add_file(&old).await.unwrap();
+    store.add_file(&old, None).await.unwrap();
     assert!(
         store
             .claim_files(ann, &[file], claim, due_at)
@@ -373,4 +375,28 @@ async fn a_resend_is_answered_though_its_sender_was_removed_since() {
     let other = shelf.upload(ben).await;
     let refused = shelf.show(ben, id, "file", &[other]).await;
     assert_eq!(code(refused), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_repeated_announcement_is_of_the_same_file() {
+    let shelf = Shelf::new(2);
+    let [ann, ben] = shelf.world.people[..] else {
+        unreachable!()
+    };
+    let key = |value: &str| Some(IdempotencyKey::from_header(value.as_bytes()).unwrap());
+    let file = |name, size, value| {
+        let file = AnnounceFile::new(name, size, "text/plain").unwrap();
+        file.keyed(key(value))
+    };
+    let announce = async |owner, file| shelf.files.announce(owner, file).await;
+    let first = announce(ann, file("a", 10, "k")).await.unwrap().0;
+    let again = announce(ann, file("a", 10, "k")).await.unwrap().0;
+    assert_eq!(again, first);
+    for other in [file("b", 10, "k"), file("a", 11, "k")] {
+        let refused = announce(ann, other).await;
+        assert_eq!(field(refused.map(|_| ())), "Idempotency-Key");
+    }
+    let theirs = announce(ben, file("a", 10, "k")).await.unwrap().0;
+    let next = announce(ann, file("a", 10, "l")).await.unwrap().0;
+    assert!(theirs.id != first.id && next.id != first.id);
 }

@@ -3,6 +3,7 @@
 mod changing;
 mod clocks;
 mod files;
+mod idempotency;
 mod in_doubt;
 mod missed_changes;
 mod reading;

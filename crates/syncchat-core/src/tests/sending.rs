@@ -71,17 +71,17 @@ async fn a_resend_gets_the_first_result_whoever_is_asked() {
         unreachable!()
     };
     let id = world.group(&[me, you]).await;
-    let named = |text| send_named(me, id, text, "x");
-    let first = world.chat.send(named("first")).await.expect("sent");
+    let named = || send_named(me, id, "first", "x");
+    let first = world.chat.send(named()).await.expect("sent");
     let calls = world.store.calls();
-    let again = world.chat.send(named("second")).await.expect("a resend");
+    let again = world.chat.send(named()).await.expect("a resend");
     assert_eq!(again, first);
     assert_eq!(world.store.calls(), calls, "from memory");
     // A node that knows nothing, in a batch with others.
     let other = world.other_node();
     let mut sends = [
         Box::pin(other.chat.send(send(me, id, "a"))),
-        Box::pin(other.chat.send(named("third"))),
+        Box::pin(other.chat.send(named())),
         Box::pin(other.chat.send(send(me, id, "b"))),
     ];
     sends

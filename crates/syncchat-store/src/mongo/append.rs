@@ -312,7 +312,9 @@ pub(super) async fn written_before(
     let ids: Vec<_> = appends
         .filter_map(|append| Some(append.messages.first()?.id))
         .collect();
-    let mut found = super::messages::by_client_ids(store, &keys).await?;
-    found.extend(super::messages::by_ids(store, &ids).await?);
-    Ok(found.iter().map(|message| message.conversation).collect())
+    let named = super::messages::by_client_ids(store, &keys).await?;
+    let named = named.into_iter().map(|found| found.message);
+    let found = super::messages::by_ids(store, &ids).await?;
+    let found = named.chain(found);
+    Ok(found.map(|message| message.conversation).collect())
 }

@@ -9,10 +9,12 @@ use mongodb::bson::{Bson, doc};
 use serde::Deserialize;
 use syncchat_core::model::{Conversation, ConversationId, ConversationKind, Seq, UserId};
 use syncchat_core::ports::store::{
-    ConversationCursor, CreatedConversation, Mark, NewConversation, StoreResult,
+    ConversationCursor, CreatedConversation, Mark, NewConversation, RequestKey, StoreResult,
 };
 
-use super::documents::{ConversationRecord, HeadRecord, Id, MemberRecord, binary, date, int, oids};
+use super::documents::{
+    ConversationRecord, HeadRecord, Id, MemberRecord, RequestRecord, binary, date, int, oids,
+};
 use super::errors::store_error;
 use super::transaction::{self, Failure};
 use super::{MongoStore, query};
@@ -66,8 +68,13 @@ pub(super) async fn create(
         ConversationKind::Private => pair_key(&new.participants),
         ConversationKind::Group => None,
     };
-    // Whoever loses the race for a pair finds the winner's conversation in the next round.
+    // Whoever loses the race for a pair, or repeats a request that is under way, finds the winner's conversation in the next round.
     transaction::until_free(async || {
+        if let Some(request) = &new.request
+            && let Some(repeated) = by_request(store, request).await?
+        {
+            return Ok(repeated);
+        }
         if let Some(pair) = pair
             && let Some(existing) = by_pair(store, pair).await?
         {
@@ -76,6 +83,23 @@ pub(super) async fn create(
         insert(store, new, pair).await
     })
     .await
+}
+
+/// What the caller made under this key before.
+async fn by_request(
+    store: &MongoStore,
+    request: &RequestKey,
+) -> StoreResult<Option<CreatedConversation>> {
+    let filter = RequestRecord::filter(request);
+    let Some(mut record) = query::one(&store.conversations, filter).await? else {
+        return Ok(None);
+    };
+    let Some(known) = record.request.take() else {
+        return Ok(None);
+    };
+    let asked = known.asked()?;
+    let conversation = Conversation::try_from(record)?;
+    Ok(Some(CreatedConversation::Repeated(conversation, asked)))
 }
 
 async fn by_pair(store: &MongoStore, pair: [u8; 24]) -> StoreResult<Option<Conversation>> {
@@ -102,6 +126,7 @@ async fn insert(
         updated_at: date(new.created_at),
         rev: None,
         change_seq: None,
+        request: new.request.as_ref().map(RequestRecord::from),
     };
     let members = new
         .participants

@@ -2,21 +2,47 @@
 
 use mongodb::bson::{Bson, doc, serialize_to_bson};
 use syncchat_core::limits::FILE_CLAIMS_MAX;
-use syncchat_core::model::{FileClaim, FileId, StoredFile, Timestamp, UserId};
-use syncchat_core::ports::store::{FileChange, StoreError, StoreResult};
+use syncchat_core::model::{FileClaim, FileId, IdempotencyKey, StoredFile, Timestamp, UserId};
+use syncchat_core::ports::store::{AddedFile, FileChange, StoreError, StoreResult};
 
 use super::documents::{ClaimRecord, FileRecord, Id, date, int, oids};
 use super::errors::store_error;
 use super::indexes::EPOCH;
+use super::transaction::{self, Failure};
 use super::{MongoStore, query};
 
-pub(super) async fn add(store: &MongoStore, file: &StoredFile) -> StoreResult<()> {
-    store
-        .files
-        .insert_one(FileRecord::from(file))
-        .await
-        .map(drop)
-        .map_err(|error| store_error(&error))
+pub(super) async fn add(
+    store: &MongoStore,
+    file: &StoredFile,
+    key: Option<&IdempotencyKey>,
+) -> StoreResult<AddedFile> {
+    let mut record = FileRecord::from(file);
+    record.request_key = key.map(|key| key.as_str().to_owned());
+    transaction::until_free(async || {
+        let failure = match store.files.insert_one(&record).await {
+            Ok(_) => return Ok(AddedFile::New),
+            Err(error) => Failure::from(error),
+        };
+        match (failure, key) {
+            (Failure::Duplicate, Some(key)) => {
+                let first = by_request(store, file.owner, key).await?;
+                // It was given up just now, or is not on the disks of most members yet.
+                first.map(AddedFile::Repeated).ok_or(Failure::Duplicate)
+            }
+            (failure, _) => Err(failure),
+        }
+    })
+    .await
+}
+
+async fn by_request(
+    store: &MongoStore,
+    owner: UserId,
+    key: &IdempotencyKey,
+) -> StoreResult<Option<StoredFile>> {
+    let filter = doc! { "owner": owner.oid(), "requestKey": key.as_str() };
+    let found = query::one(&store.files, filter).await?;
+    Ok(found.map(StoredFile::from))
 }
 
 pub(super) async fn by_ids(store: &MongoStore, ids: &[FileId]) -> StoreResult<Vec<StoredFile>> {
@@ -94,12 +120,13 @@ pub(super) async fn change(
     if change.doomed {
         set.insert("doomed", true);
     }
+    let mut update = doc! { "$set": set, "$inc": { "version": 1_i64 } };
+    if change.doomed {
+        update.insert("$unset", doc! { "requestKey": "" });
+    }
     let changed = store
         .files
-        .update_one(
-            doc! { "_id": id.oid(), "version": int(version) },
-            doc! { "$set": set, "$inc": { "version": 1_i64 } },
-        )
+        .update_one(doc! { "_id": id.oid(), "version": int(version) }, update)
         .await
         .map_err(|error| store_error(&error))?;
     Ok(changed.matched_count == 1)

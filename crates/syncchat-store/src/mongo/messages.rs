@@ -8,12 +8,12 @@ use mongodb::bson::{DateTime, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 use syncchat_core::model::{
-    ConversationId, FIRST_REV, Message, MessageId, Rev, Seq, Timestamp, UserId,
+    ConversationId, Digest, FIRST_REV, Message, MessageId, Rev, Seq, Timestamp, UserId,
 };
-use syncchat_core::ports::store::{LogRange, StoreResult};
+use syncchat_core::ports::store::{LogRange, NamedMessage, StoreResult};
 
 use super::MongoStore;
-use super::documents::{Id, MessageRecord, count, date, int, oids};
+use super::documents::{Id, MessageRecord, binary, count, date, int, oids};
 use super::transaction::{self, Failure};
 use super::{indexes, query, union};
 use crate::limits::CALL_TIMEOUT;
@@ -34,7 +34,7 @@ pub(super) async fn by_ids(store: &MongoStore, ids: &[MessageId]) -> StoreResult
 pub(super) async fn by_client_ids(
     store: &MongoStore,
     keys: &[(ConversationId, UserId, String)],
-) -> StoreResult<Vec<Message>> {
+) -> StoreResult<Vec<NamedMessage>> {
     let keys: Vec<Document> = keys
         .iter()
         .map(|(conversation, sender, id)| {
@@ -44,7 +44,8 @@ pub(super) async fn by_client_ids(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    to_messages(query::all(&store.messages, doc! { "$or": keys }).await?)
+    let found = query::all(&store.messages, doc! { "$or": keys }).await?;
+    found.into_iter().map(NamedMessage::try_from).collect()
 }
 
 /// Logs have no holes, so that a page is a span of `seq`, and all of them are one question. What begins at
@@ -196,8 +197,8 @@ pub(super) async fn edit(
     content: &str,
     at: Timestamp,
 ) -> StoreResult<Option<Message>> {
-    let change = doc! { "content": content, "edited": true, "updatedAt": date(at) };
-    change_undeleted(store, id, change).await
+    let set = doc! { "content": content, "edited": true, "updatedAt": date(at) };
+    change_undeleted(store, id, Change::Edit(set)).await
 }
 
 pub(super) async fn delete(
@@ -205,12 +206,19 @@ pub(super) async fn delete(
     id: MessageId,
     at: Timestamp,
 ) -> StoreResult<Option<Message>> {
-    let change = doc! { "content": "", "attachments": [], "deleted": true, "updatedAt": date(at) };
-    match change_undeleted(store, id, change).await? {
+    let set = doc! { "content": "", "attachments": [], "deleted": true, "updatedAt": date(at) };
+    match change_undeleted(store, id, Change::Delete(set)).await? {
         Some(message) => Ok(Some(message)),
         // There is none, or it was deleted before.
         None => Ok(by_ids(store, &[id]).await?.pop()),
     }
+}
+
+/// What a change sets, without its number.
+enum Change {
+    /// Keeps the digest of what the message was sent as, if this is the first.
+    Edit(Document),
+    Delete(Document),
 }
 
 /// Changes a message that is not deleted, as the next change of its conversation.
@@ -221,7 +229,7 @@ pub(super) async fn delete(
 async fn change_undeleted(
     store: &MongoStore,
     id: MessageId,
-    change: Document,
+    change: Change,
 ) -> StoreResult<Option<Message>> {
     transaction::until_let_in(store, async || change_once(store, id, &change).await).await
 }
@@ -229,35 +237,58 @@ async fn change_undeleted(
 async fn change_once(
     store: &MongoStore,
     id: MessageId,
-    change: &Document,
+    change: &Change,
 ) -> Result<Option<Message>, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Home {
+    struct Before {
         conversation_id: ObjectId,
+        client_msg_id: Option<String>,
+        #[serde(default)]
+        edited: bool,
+        content: Option<String>,
+    }
+    // A deletion leaves nothing of what was said, so it needs no content.
+    let mut fields = doc! { "_id": 0, "conversationId": 1 };
+    if let Change::Edit(_) = change {
+        fields.extend(doc! { "clientMsgId": 1, "edited": 1, "content": 1 });
     }
     let filter = doc! { "_id": id.oid(), "deleted": { "$ne": true } };
     let mut session = transaction::begin(&store.client).await?;
-    let home = store
+    let before = store
         .messages
-        .clone_with_type::<Home>()
+        .clone_with_type::<Before>()
         .find_one(filter.clone())
-        .projection(doc! { "_id": 0, "conversationId": 1 })
+        .projection(fields)
         .session(&mut session)
         .await?;
-    let rev = match home {
-        Some(home) => next_change(store, &mut session, home.conversation_id).await?,
+    let rev = match &before {
+        Some(before) => next_change(store, &mut session, before.conversation_id).await?,
         None => None,
     };
-    let Some(rev) = rev else {
+    let (Some(before), Some(rev)) = (before, rev) else {
         transaction::abort(&mut session).await;
         return Ok(None);
     };
-    let mut set = change.clone();
-    set.insert("rev", int(rev));
+    let mut update = match change {
+        Change::Edit(set) => doc! { "$set": set.clone() },
+        Change::Delete(set) => doc! { "$set": set.clone(), "$unset": { "sent": "" } },
+    };
+    if let Ok(set) = update.get_document_mut("$set") {
+        set.insert("rev", int(rev));
+        if let (Change::Edit(_), Some(content), Some(_), false) = (
+            change,
+            &before.content,
+            &before.client_msg_id,
+            before.edited,
+        ) {
+            let sent = Digest::of_sent(id, content);
+            set.insert("sent", binary(sent.bytes()));
+        }
+    }
     let changed = store
         .messages
-        .find_one_and_update(filter, doc! { "$set": set })
+        .find_one_and_update(filter, update)
         .return_document(ReturnDocument::After)
         .session(&mut session)
         .await?;

@@ -39,14 +39,15 @@ use async_trait::async_trait;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, EpochId, FileClaim, FileId, Lineage, Membership,
-    Message, MessageId, Rev, Seq, StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, EpochId, FileClaim, FileId, IdempotencyKey, Lineage,
+    Membership, Message, MessageId, Rev, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
-    AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
-    ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, FileChange,
-    FileStore, HistoryStore, LogRange, Mark, NewConversation, NodeNote, NodeStore, NotedNode,
-    PresenceChange, RefreshToken, Rotation, Store, StoreError, StoreResult,
+    AccountStore, AccountWrite, AddedFile, Addition, Append, Appended, Audience,
+    ConversationCursor, ConversationStore, CreatedConversation, CursorAdvance, Cursors,
+    DeepFinding, FileChange, FileStore, HistoryStore, LogRange, Mark, NamedMessage,
+    NewConversation, NodeNote, NodeStore, NotedNode, PresenceChange, RefreshToken, Rotation, Store,
+    StoreError, StoreResult,
 };
 
 use self::documents::{
@@ -170,7 +171,7 @@ impl ConversationStore for MongoStore {
     async fn messages_by_client_id(
         &self,
         keys: &[(ConversationId, UserId, String)],
-    ) -> StoreResult<Vec<Message>> {
+    ) -> StoreResult<Vec<NamedMessage>> {
         let work = messages::by_client_ids(self, keys);
         self.call("messages_by_client_id", work).await
     }
@@ -376,8 +377,12 @@ impl AccountStore for MongoStore {
 
 #[async_trait]
 impl FileStore for MongoStore {
-    async fn add_file(&self, file: &StoredFile) -> StoreResult<()> {
-        self.call("add_file", files::add(self, file)).await
+    async fn add_file(
+        &self,
+        file: &StoredFile,
+        key: Option<&IdempotencyKey>,
+    ) -> StoreResult<AddedFile> {
+        self.call("add_file", files::add(self, file, key)).await
     }
 
     async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>> {

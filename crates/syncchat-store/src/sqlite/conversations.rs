@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use syncchat_core::model::{Conversation, ConversationId, ConversationKind, SeqSpans, UserId};
-use syncchat_core::ports::store::{ConversationCursor, CreatedConversation, Mark, NewConversation};
+use syncchat_core::model::{
+    Conversation, ConversationId, ConversationKind, Digest, SeqSpans, UserId,
+};
+use syncchat_core::ports::store::{
+    ConversationCursor, CreatedConversation, Mark, NewConversation, RequestKey,
+};
 
 use super::errors::damaged;
 use super::rows::{
@@ -51,6 +55,11 @@ pub(super) fn create(
         ConversationKind::Private => pair_key(&new.participants),
         ConversationKind::Group => None,
     };
+    if let Some(request) = &new.request
+        && let Some((made, asked)) = by_request(connection, request)?
+    {
+        return Ok(CreatedConversation::Repeated(made, asked));
+    }
     if let Some(existing) = pair
         .map(|pair| by_pair(connection, pair))
         .transpose()?
@@ -58,11 +67,13 @@ pub(super) fn create(
     {
         return Ok(CreatedConversation::Existing(existing));
     }
+    let request = new.request.as_ref();
     connection
         .prepare_cached(
             "INSERT INTO conversations
-                 (id, kind, title, pair, last_seq, last_ordinal, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?5)",
+                 (id, kind, title, pair, last_seq, last_ordinal, created_at, updated_at,
+                  creator, request_key, asked)
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             new.id.bytes(),
@@ -70,6 +81,9 @@ pub(super) fn create(
             new.title,
             pair,
             new.created_at.millis(),
+            request.map(|request| request.caller.bytes()),
+            request.map(|request| request.key.as_str()),
+            request.map(|request| request.asked.bytes()),
         ])?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO members
@@ -83,6 +97,29 @@ pub(super) fn create(
     load_conversation(connection, new.id)?
         .map(CreatedConversation::New)
         .ok_or_else(|| damaged("conversations"))
+}
+
+/// What the caller made under this key before, and the digest of what was asked for.
+fn by_request(
+    connection: &Connection,
+    request: &RequestKey,
+) -> rusqlite::Result<Option<(Conversation, Digest)>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT id, asked FROM conversations WHERE creator = ?1 AND request_key = ?2",
+        )?
+        .query_row(
+            params![request.caller.bytes(), request.key.as_str()],
+            |row| {
+                let id = ConversationId::from_bytes(row.get(0)?);
+                Ok((id, Digest::from_bytes(row.get(1)?)))
+            },
+        )
+        .optional()?;
+    let Some((id, asked)) = found else {
+        return Ok(None);
+    };
+    Ok(load_conversation(connection, id)?.map(|made| (made, asked)))
 }
 
 fn by_pair(connection: &Connection, pair: [u8; 24]) -> rusqlite::Result<Option<Conversation>> {

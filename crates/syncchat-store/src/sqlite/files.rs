@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use syncchat_core::limits::FILE_CLAIMS_MAX;
-use syncchat_core::model::{FileClaim, FileId, MessageId, StoredFile, Timestamp, UserId};
-use syncchat_core::ports::store::FileChange;
+use syncchat_core::model::{
+    FileClaim, FileId, IdempotencyKey, MessageId, StoredFile, Timestamp, UserId,
+};
+use syncchat_core::ports::store::{AddedFile, FileChange};
 
 use super::rows::int;
 
@@ -38,11 +40,20 @@ fn with_claims(connection: &Connection, file: StoredFile) -> rusqlite::Result<St
     Ok(StoredFile { claims, ..file })
 }
 
-pub(super) fn add(connection: &Connection, file: &StoredFile) -> rusqlite::Result<()> {
+pub(super) fn add(
+    connection: &Connection,
+    file: &StoredFile,
+    key: Option<&IdempotencyKey>,
+) -> rusqlite::Result<AddedFile> {
+    if let Some(key) = key
+        && let Some(first) = by_request(connection, file.owner, key)?
+    {
+        return Ok(AddedFile::Repeated(first));
+    }
     connection
         .prepare_cached(
-            "INSERT INTO files (id, owner, name, size, content_type, created_at, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO files (id, owner, name, size, content_type, created_at, due_at, request_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             file.id.bytes(),
@@ -52,8 +63,23 @@ pub(super) fn add(connection: &Connection, file: &StoredFile) -> rusqlite::Resul
             file.content_type,
             file.created_at.millis(),
             file.due_at.map(Timestamp::millis),
-        ])
-        .map(drop)
+            key.map(IdempotencyKey::as_str),
+        ])?;
+    Ok(AddedFile::New)
+}
+
+fn by_request(
+    connection: &Connection,
+    owner: UserId,
+    key: &IdempotencyKey,
+) -> rusqlite::Result<Option<StoredFile>> {
+    let found = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM files WHERE owner = ?1 AND request_key = ?2"
+        ))?
+        .query_row(params![owner.bytes(), key.as_str()], file)
+        .optional()?;
+    found.map(|file| with_claims(connection, file)).transpose()
 }
 
 pub(super) fn by_ids(connection: &Connection, ids: &[FileId]) -> rusqlite::Result<Vec<StoredFile>> {
@@ -147,7 +173,8 @@ pub(super) fn change(
 ) -> rusqlite::Result<bool> {
     let changed = connection
         .prepare_cached(
-            "UPDATE files SET due_at = ?3, doomed = max(doomed, ?4), version = version + 1
+            "UPDATE files SET due_at = ?3, doomed = max(doomed, ?4), version = version + 1,
+                 request_key = iif(?4, NULL, request_key)
              WHERE id = ?1 AND version = ?2",
         )?
         .execute(params![

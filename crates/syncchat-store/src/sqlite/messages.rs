@@ -1,10 +1,10 @@
 //! Reading the log, and changing what was said.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use syncchat_core::model::{
-    ConversationId, FIRST_REV, Message, MessageId, Rev, Seq, Timestamp, UserId,
+    ConversationId, Digest, FIRST_REV, Message, MessageId, Rev, Seq, Timestamp, UserId,
 };
-use syncchat_core::ports::store::LogRange;
+use syncchat_core::ports::store::{LogRange, NamedMessage};
 
 use super::rows::{MESSAGE_COLUMNS, int, message};
 
@@ -26,15 +26,21 @@ pub(super) fn by_ids(connection: &Connection, ids: &[MessageId]) -> rusqlite::Re
 pub(super) fn by_client_ids(
     connection: &Connection,
     keys: &[(ConversationId, UserId, String)],
-) -> rusqlite::Result<Vec<Message>> {
+) -> rusqlite::Result<Vec<NamedMessage>> {
     let mut find = connection.prepare_cached(&format!(
-        "SELECT {MESSAGE_COLUMNS} FROM messages
+        "SELECT {MESSAGE_COLUMNS}, sent FROM messages
          WHERE conversation = ?1 AND sender = ?2 AND client_msg_id = ?3"
     ))?;
     let mut found = Vec::new();
     for (conversation, sender, client_msg_id) in keys {
         let key = params![conversation.bytes(), sender.bytes(), client_msg_id];
-        found.extend(find.query_row(key, message).optional()?);
+        let named = |row: &Row<'_>| {
+            Ok(NamedMessage {
+                message: message(row)?,
+                sent: row.get::<_, Option<_>>("sent")?.map(Digest::from_bytes),
+            })
+        };
+        found.extend(find.query_row(key, named).optional()?);
     }
     Ok(found)
 }
@@ -132,12 +138,34 @@ pub(super) fn edit(
     let Some(rev) = next_change(connection, id)? else {
         return Ok(None);
     };
+    let sent = sent_as(connection, id)?;
     connection
         .prepare_cached(
-            "UPDATE messages SET content = ?2, edited = 1, updated_at = ?3, rev = ?4 WHERE id = ?1",
+            "UPDATE messages SET content = ?2, edited = 1, updated_at = ?3, rev = ?4,
+                 sent = coalesce(sent, ?5)
+             WHERE id = ?1",
         )?
-        .execute(params![id.bytes(), content, at.millis(), int(rev)])?;
+        .execute(params![
+            id.bytes(),
+            content,
+            at.millis(),
+            int(rev),
+            sent.as_ref().map(Digest::bytes),
+        ])?;
     by_id(connection, id)
+}
+
+/// The digest of a message's content, if it still is what its sender sent under a name.
+fn sent_as(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Digest>> {
+    connection
+        .prepare_cached(
+            "SELECT content FROM messages
+             WHERE id = ?1 AND edited = 0 AND client_msg_id IS NOT NULL",
+        )?
+        .query_row([id.bytes()], |row| {
+            Ok(Digest::of_sent(id, row.get_ref(0)?.as_str()?))
+        })
+        .optional()
 }
 
 pub(super) fn delete(
@@ -149,7 +177,7 @@ pub(super) fn delete(
         connection
             .prepare_cached(
                 "UPDATE messages SET content = '', attachments = NULL, deleted = 1, updated_at = ?2,
-                     rev = ?3
+                     rev = ?3, sent = NULL
                  WHERE id = ?1",
             )?
             .execute(params![id.bytes(), at.millis(), int(rev)])?;

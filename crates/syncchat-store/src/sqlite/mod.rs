@@ -27,14 +27,15 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use syncchat_core::model::{
-    Account, Conversation, ConversationId, EpochId, FileClaim, FileId, Lineage, Membership,
-    Message, MessageId, Rev, Seq, StoredFile, Timestamp, User, UserId,
+    Account, Conversation, ConversationId, EpochId, FileClaim, FileId, IdempotencyKey, Lineage,
+    Membership, Message, MessageId, Rev, Seq, StoredFile, Timestamp, User, UserId,
 };
 use syncchat_core::ports::store::{
-    AccountStore, AccountWrite, Addition, Append, Appended, Audience, ConversationCursor,
-    ConversationStore, CreatedConversation, CursorAdvance, Cursors, DeepFinding, FileChange,
-    FileStore, HistoryStore, LogRange, Mark, NewConversation, NodeStore, PresenceChange,
-    RefreshToken, Rotation, Store, StoreError, StoreResult,
+    AccountStore, AccountWrite, AddedFile, Addition, Append, Appended, Audience,
+    ConversationCursor, ConversationStore, CreatedConversation, CursorAdvance, Cursors,
+    DeepFinding, FileChange, FileStore, HistoryStore, LogRange, Mark, NamedMessage,
+    NewConversation, NodeStore, PresenceChange, RefreshToken, Rotation, Store, StoreError,
+    StoreResult,
 };
 
 use self::errors::store_error;
@@ -147,7 +148,7 @@ impl ConversationStore for SqliteStore {
     async fn messages_by_client_id(
         &self,
         keys: &[(ConversationId, UserId, String)],
-    ) -> StoreResult<Vec<Message>> {
+    ) -> StoreResult<Vec<NamedMessage>> {
         let keys = keys.to_vec();
         self.read("messages_by_client_id", move |c| {
             messages::by_client_ids(c, &keys)
@@ -408,9 +409,14 @@ impl AccountStore for SqliteStore {
 
 #[async_trait]
 impl FileStore for SqliteStore {
-    async fn add_file(&self, file: &StoredFile) -> StoreResult<()> {
-        let file = file.clone();
-        self.write("add_file", move |c| files::add(c, &file)).await
+    async fn add_file(
+        &self,
+        file: &StoredFile,
+        key: Option<&IdempotencyKey>,
+    ) -> StoreResult<AddedFile> {
+        let (file, key) = (file.clone(), key.cloned());
+        self.write("add_file", move |c| files::add(c, &file, key.as_ref()))
+            .await
     }
 
     async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>> {

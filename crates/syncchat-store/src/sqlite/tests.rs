@@ -32,6 +32,7 @@ async fn prepared(dir: &TempDir) -> (SqliteStore, ConversationId, UserId) {
         title: None,
         participants: BTreeSet::from([user]),
         created_at: Timestamp::now(),
+        request: None,
     };
     store.create_conversation(new).await.unwrap();
     (store, id, user)
@@ -420,6 +421,7 @@ async fn an_append_to_a_head_behind_its_log_raises_it() {
         title: None,
         participants: BTreeSet::from([user]),
         created_at: Timestamp::now(),
+        request: None,
     };
     let beside = other.id;
     store.create_conversation(other).await.unwrap();

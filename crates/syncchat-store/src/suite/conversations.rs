@@ -31,6 +31,7 @@ pub async fn a_pair_has_one_conversation(world: World) {
                 conversation
             }
             CreatedConversation::Existing(conversation) => conversation,
+            CreatedConversation::Repeated(..) => panic!("there was no key"),
         };
         assert_eq!(conversation.kind, ConversationKind::Private);
         assert_eq!(conversation.title, None);

@@ -36,7 +36,7 @@ impl World {
             doomed: false,
             version: 0,
         };
-        self.store.add_file(&file).await.unwrap();
+        self.store.add_file(&file, None).await.unwrap();
         file
     }
 

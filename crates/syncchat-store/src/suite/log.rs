@@ -155,8 +155,8 @@ pub async fn a_resend_is_a_duplicate(world: World) {
         (elsewhere, ben, "a".to_owned()),
     ];
     let mut found = world.store.messages_by_client_id(&keys).await.unwrap();
-    found.sort_by_key(|message| message.id);
-    let contents: Vec<&str> = found.iter().map(|m| m.content.as_str()).collect();
+    found.sort_by_key(|found| found.message.id);
+    let contents: Vec<&str> = found.iter().map(|m| m.message.content.as_str()).collect();
     assert_eq!(contents, ["once", "there"]);
     assert!(
         world

@@ -14,6 +14,7 @@ pub mod history;
 pub mod log;
 pub mod members;
 pub mod pages;
+pub mod requests;
 pub mod times;
 pub mod tokens;
 pub mod unread;
@@ -72,6 +73,10 @@ macro_rules! behaviour_suite {
             changes::an_edit_and_a_deletion_at_once_end_deleted,
             changes::changes_become_visible_in_the_order_of_their_numbers,
             log::unknown_things_are_not_found,
+            requests::a_repeated_creation_finds_what_it_made,
+            requests::of_two_creations_at_once_one_finds_the_other,
+            requests::a_repeated_file_is_found_until_it_is_given_up,
+            requests::what_was_edited_is_known_as_what_it_was_sent,
             pages::pages_are_spans_of_each_log,
             members::changes_come_with_their_message,
             members::each_change_is_a_version_of_its_own,
@@ -125,7 +130,7 @@ impl World {
         let new = new_conversation(ConversationKind::Group, people);
         match self.store.create_conversation(new).await.unwrap() {
             CreatedConversation::New(conversation) => conversation.id,
-            CreatedConversation::Existing(conversation) => panic!("{conversation:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -216,6 +221,7 @@ pub fn new_conversation(kind: ConversationKind, people: &[UserId]) -> NewConvers
         title: (kind == ConversationKind::Group).then(|| "title".into()),
         participants: people.iter().copied().collect::<BTreeSet<_>>(),
         created_at: Timestamp::from_millis(1_000_000),
+        request: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreResult;
-use crate::model::{FileClaim, FileId, StoredFile, Timestamp, UserId};
+use crate::model::{FileClaim, FileId, IdempotencyKey, StoredFile, Timestamp, UserId};
 
 /// What a look at a file found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub struct FileChange {
     pub doomed: bool,
 }
 
+/// Whether a file was added, or was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddedFile {
+    /// It is new and durable.
+    New,
+    /// Its owner announced this one before, under the same key.
+    Repeated(StoredFile),
+}
+
 /// What is known of uploaded files. Durable and bounded as [`ConversationStore`].
 ///
 /// A claim, a touch and a change of one file exclude each other: each raises `version`, and a
@@ -23,8 +32,13 @@ pub struct FileChange {
 /// that came after the look, and gets none.
 #[async_trait]
 pub trait FileStore: Send + Sync + 'static {
-    /// Keeps an announced file.
-    async fn add_file(&self, file: &StoredFile) -> StoreResult<()>;
+    /// Keeps an announced file, or finds the one that its owner announced under the same key. A file that
+    /// is given up gives up its key too. Of two at once under one key one is kept and the other finds it.
+    async fn add_file(
+        &self,
+        file: &StoredFile,
+        key: Option<&IdempotencyKey>,
+    ) -> StoreResult<AddedFile>;
 
     /// The files that exist among these, in any order.
     async fn files(&self, ids: &[FileId]) -> StoreResult<Vec<StoredFile>>;

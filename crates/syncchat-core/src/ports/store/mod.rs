@@ -16,13 +16,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::accounts::{AccountStore, AccountWrite, PresenceChange, RefreshToken, Rotation};
-pub use self::files::{FileChange, FileStore};
+pub use self::files::{AddedFile, FileChange, FileStore};
 pub use self::history::{DeepFinding, Flaw, HistoryStore};
 pub use self::nodes::{NodeNote, NodeStore, NotedNode};
 use crate::command::CursorKind;
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, Membership, Message, MessageId, MessageKind,
-    Rev, Seq, SeqSpans, SystemEvent, Timestamp, UserId,
+    Conversation, ConversationId, ConversationKind, Digest, IdempotencyKey, Membership, Message,
+    MessageId, MessageKind, Rev, Seq, SeqSpans, SystemEvent, Timestamp, UserId,
 };
 
 /// Why a store could not do what it was asked.
@@ -258,6 +258,19 @@ pub struct NewConversation {
     pub participants: BTreeSet<UserId>,
     /// When.
     pub created_at: Timestamp,
+    /// By which a repetition of the request finds it.
+    pub request: Option<RequestKey>,
+}
+
+/// By which a repeated request finds what it made, kept as long as that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Whose request.
+    pub caller: UserId,
+    /// Its key: unique among what this caller made of the same kind.
+    pub key: IdempotencyKey,
+    /// Of what was asked for, to tell another request under the same key.
+    pub asked: Digest,
 }
 
 /// Whether a conversation was made, or was there.
@@ -267,6 +280,19 @@ pub enum CreatedConversation {
     New(Conversation),
     /// The pair has one already.
     Existing(Conversation),
+    /// The caller made it before, by a request with the same [`RequestKey::key`] and with this
+    /// [`RequestKey::asked`].
+    Repeated(Conversation, Digest),
+}
+
+/// A message that was found by its sender's own name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedMessage {
+    /// The message as it is now.
+    pub message: Message,
+    /// [`Digest::of_sent`] of its content before the first edit. None where it was not edited, was deleted, or
+    /// was edited by a release that did not keep it.
+    pub sent: Option<Digest>,
 }
 
 /// Somebody became a member.
@@ -346,7 +372,7 @@ pub trait ConversationStore: Send + Sync + 'static {
     async fn messages_by_client_id(
         &self,
         keys: &[(ConversationId, UserId, String)],
-    ) -> StoreResult<Vec<Message>>;
+    ) -> StoreResult<Vec<NamedMessage>>;
 
     /// One message.
     async fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
@@ -370,7 +396,8 @@ pub trait ConversationStore: Send + Sync + 'static {
 
     /// Gives a message that is not deleted a new content, and marks it edited; `None` if there is
     /// no such message or it is deleted. Raises the conversation's `change_seq` in the same step, and
-    /// gives the message its number as `rev`.
+    /// gives the message its number as `rev`. Of a message with a `client_msg_id` the first edit keeps
+    /// [`NamedMessage::sent`].
     async fn edit_message(
         &self,
         id: MessageId,
@@ -378,11 +405,13 @@ pub trait ConversationStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreResult<Option<Message>>;
 
-    /// Empties a message and marks it deleted, with `rev` as an edit does; again: the same answer, and
-    /// no change. `None` if there is none.
+    /// Empties a message, of [`NamedMessage::sent`] too, and marks it deleted, with `rev` as an edit does;
+    /// again: the same answer, and no change. `None` if there is none.
     async fn delete_message(&self, id: MessageId, at: Timestamp) -> StoreResult<Option<Message>>;
 
-    /// Makes a conversation with `last_seq` 0 and its memberships, or finds the pair's.
+    /// Makes a conversation with `last_seq` 0 and its memberships, or finds the one that was made by a
+    /// request with the same caller and key, or else the pair's. Of two requests at once under one key one
+    /// makes it and the other finds it.
     async fn create_conversation(&self, new: NewConversation) -> StoreResult<CreatedConversation>;
 
     /// Up to `limit` conversations this person is in now, newest first, after the cursor.

@@ -4,11 +4,11 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use syncchat_core::model::{
-    Conversation, ConversationId, ConversationKind, FIRST_REV, Rev, Seq, SeqSpans, UserId,
+    Conversation, ConversationId, ConversationKind, Digest, FIRST_REV, Rev, Seq, SeqSpans, UserId,
 };
-use syncchat_core::ports::store::{Cursors, Mark, StoreError};
+use syncchat_core::ports::store::{Cursors, Mark, RequestKey, StoreError};
 
-use super::{Id, count, int, timestamp};
+use super::{Id, binary, count, digest, int, timestamp};
 use crate::mongo::errors::damaged;
 
 /// `lastMessage` is written for others who read the database, and not read here.
@@ -36,6 +36,39 @@ pub(in crate::mongo) struct ConversationRecord {
     /// The number of the newest edit or deletion; absent while there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::mongo) change_seq: Option<i64>,
+    /// By which a repetition of the request that made it finds it; absent where that had no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) request: Option<RequestRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mongo) struct RequestRecord {
+    by: ObjectId,
+    key: String,
+    /// The digest of what was asked for.
+    asked: Binary,
+}
+
+impl From<&RequestKey> for RequestRecord {
+    fn from(request: &RequestKey) -> RequestRecord {
+        RequestRecord {
+            by: request.caller.oid(),
+            key: request.key.as_str().into(),
+            asked: binary(request.asked.bytes()),
+        }
+    }
+}
+
+impl RequestRecord {
+    /// What finds it.
+    pub(in crate::mongo) fn filter(request: &RequestKey) -> Document {
+        doc! { "request.by": request.caller.oid(), "request.key": request.key.as_str() }
+    }
+
+    pub(in crate::mongo) fn asked(&self) -> Result<Digest, StoreError> {
+        digest(&self.asked).ok_or_else(|| damaged("conversations.request"))
+    }
 }
 
 /// A version as stored; what was never changed has none.

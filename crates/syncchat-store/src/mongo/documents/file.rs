@@ -21,6 +21,9 @@ pub(in crate::mongo) struct FileRecord {
     claims: Vec<ClaimRecord>,
     doomed: bool,
     version: i64,
+    /// Unique for the owner; gone once the file is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mongo) request_key: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +54,7 @@ impl From<&StoredFile> for FileRecord {
             claims: file.claims.iter().map(ClaimRecord::from).collect(),
             doomed: file.doomed,
             version: int(file.version),
+            request_key: None,
         }
     }
 }

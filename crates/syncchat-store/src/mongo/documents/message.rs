@@ -1,15 +1,15 @@
 //! Messages.
 
-use mongodb::bson::DateTime;
 use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Binary, DateTime};
 use serde::{Deserialize, Serialize};
 use syncchat_core::model::{
     Attachment, ConversationId, FIRST_REV, FileId, Message, MessageId, MessageKind, SystemEvent,
     UserId,
 };
-use syncchat_core::ports::store::StoreError;
+use syncchat_core::ports::store::{NamedMessage, StoreError};
 
-use super::{Id, count, date, int, stored_rev, timestamp};
+use super::{Id, count, date, digest, int, stored_rev, timestamp};
 use crate::mongo::errors::damaged;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +49,20 @@ pub(in crate::mongo) struct MessageRecord {
     /// The number of its last change; absent while there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rev: Option<i64>,
+    /// The digest of what it was sent as, if it has a `clientMsgId` and was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<Binary>,
+}
+
+impl TryFrom<MessageRecord> for NamedMessage {
+    type Error = StoreError;
+
+    fn try_from(record: MessageRecord) -> Result<NamedMessage, StoreError> {
+        Ok(NamedMessage {
+            sent: record.sent.as_ref().and_then(digest),
+            message: Message::try_from(record)?,
+        })
+    }
 }
 
 impl From<&Message> for MessageRecord {
@@ -76,6 +90,7 @@ impl From<&Message> for MessageRecord {
             reply_to: message.reply_to.map(|id| id.oid()),
             client_msg_id: message.client_msg_id.clone(),
             rev: (message.rev > FIRST_REV).then(|| int(message.rev)),
+            sent: None,
         }
     }
 }

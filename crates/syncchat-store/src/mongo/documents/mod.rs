@@ -10,7 +10,8 @@ mod message;
 
 pub(super) use self::account::{FamilyRecord, RepeatableToken, TokenRecord, UserRecord};
 pub(super) use self::conversation::{
-    ConversationRecord, CursorRecord, HeadRecord, MemberRecord, span_records, stored_rev,
+    ConversationRecord, CursorRecord, HeadRecord, MemberRecord, RequestRecord, span_records,
+    stored_rev,
 };
 pub(super) use self::file::{ClaimRecord, FileRecord};
 pub(super) use self::message::MessageRecord;
@@ -19,7 +20,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime};
 use serde::{Deserialize, Deserializer};
-use syncchat_core::model::{ConversationId, FileId, MessageId, Timestamp, UserId};
+use syncchat_core::model::{ConversationId, Digest, FileId, MessageId, Timestamp, UserId};
 
 /// Numbers of the model never reach 2⁶³ but as [`Seq::MAX`], "the end".
 pub(super) fn int(number: u64) -> i64 {
@@ -64,6 +65,12 @@ pub(super) fn binary(bytes: &[u8]) -> Binary {
         subtype: BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     }
+}
+
+/// A digest as stored; `None` if it is none.
+pub(super) fn digest(stored: &Binary) -> Option<Digest> {
+    let bytes = stored.bytes.as_slice().try_into();
+    bytes.ok().map(Digest::from_bytes)
 }
 
 /// Null, which older deployments wrote, is as good as absent.
