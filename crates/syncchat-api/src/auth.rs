@@ -8,12 +8,13 @@ use syncchat_contract::user::User;
 use syncchat_identity::{RegisterRequest, Session};
 
 use crate::error::Answer;
-use crate::extract::{Body, ClientAddr, json_response};
+use crate::extract::{Body, ClientAddr, Key, json_response};
 use crate::openapi::{AnyCall, BodyNeeded, CallerNeeded, Contradiction};
 use crate::router::Api;
 
-/// Makes an account and logs it in. The same registration again within ten minutes, with the same
-/// password, logs in to the account it made, for its answer may have been lost.
+/// Makes an account and logs it in. The same registration again within ten minutes, or with any
+/// `Idempotency-Key` within 24 hours, logs in to the account it made if the password is right, for its answer
+/// may have been lost.
 #[utoipa::path(
     post,
     path = "/api/auth/register",
@@ -27,6 +28,7 @@ use crate::router::Api;
 pub(crate) async fn register(
     State(api): State<Api>,
     ClientAddr(address): ClientAddr,
+    Key(key): Key,
     Body(body): Body<Register>,
 ) -> Answer {
     let request = RegisterRequest {
@@ -34,7 +36,10 @@ pub(crate) async fn register(
         email: body.email,
         password: body.password,
     };
-    let session = api.identity.register(request, address).await?;
+    let session = match key {
+        Some(_) => api.identity.register_keyed(request, address).await?,
+        None => api.identity.register(request, address).await?,
+    };
     session_answer(StatusCode::CREATED, &session)
 }
 

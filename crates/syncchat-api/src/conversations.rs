@@ -16,7 +16,7 @@ use syncchat_core::model::{self, ConversationId, ConversationView, UserId};
 use syncchat_core::{People, Result};
 
 use crate::error::Answer;
-use crate::extract::{Body, Caller, Identifier, Params, PathId, Query, json_response};
+use crate::extract::{Body, Caller, Identifier, Key, Params, PathId, Query, json_response};
 use crate::limits::{MEMBERS_SHOWN_MAX, PROFILES_PER_PAGE_MAX};
 use crate::openapi::{
     AnyCall, BodyNeeded, CallerNeeded, Contradiction, PathNeeded, QueryTaken, RightNeeded,
@@ -51,7 +51,8 @@ pub(crate) async fn list_conversations(
     json_response(StatusCode::OK, &answer)
 }
 
-/// Begins a conversation; the caller is added. A private one exists once for each pair.
+/// Begins a conversation; the caller is added. A private one exists once for each pair. Again under the same
+/// `clientConversationId` or `Idempotency-Key`: the conversation that the first call made, as it is now.
 #[utoipa::path(
     post,
     path = "/api/conversations",
@@ -67,9 +68,11 @@ pub(crate) async fn list_conversations(
 pub(crate) async fn create_conversation(
     State(api): State<Api>,
     Caller(me): Caller,
+    Key(key): Key,
     Body(body): Body<NewConversation>,
 ) -> Answer {
-    let (view, new) = api.chat.create_conversation(body.command(me)?).await?;
+    let command = body.command(me)?.keyed(key);
+    let (view, new) = api.chat.create_conversation(command).await?;
     let status = match new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,

@@ -1,6 +1,7 @@
 //! What handlers take: who calls, from where, and what they say. Each refuses in the contract's
 //! words.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -14,7 +15,7 @@ use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncchat_contract::reader::{FromReader, Reader};
-use syncchat_core::model::{ConversationId, FileId, MessageId, UserId};
+use syncchat_core::model::{ConversationId, FileId, IdempotencyKey, MessageId, UserId};
 use syncchat_core::ports::limiter::LimitKind;
 use syncchat_core::{Error, ErrorCode};
 use tokio::time::timeout;
@@ -31,6 +32,10 @@ pub struct ClientAddr(pub IpAddr);
 /// Who calls: the access token is good, and the person is within their rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller(pub UserId);
+
+/// The call's `Idempotency-Key`, which [`crate::middleware::idempotency`] has read, if it has one.
+#[derive(Debug)]
+pub struct Key(pub Option<IdempotencyKey>);
 
 /// A JSON body.
 #[derive(Debug)]
@@ -82,6 +87,14 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddr {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<ClientAddr, Refusal> {
         let known = parts.extensions.get().copied();
         Ok(known.unwrap_or(ClientAddr(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Key, Infallible> {
+        Ok(Key(parts.extensions.get().cloned()))
     }
 }
 

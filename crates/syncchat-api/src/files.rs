@@ -11,13 +11,14 @@ use syncchat_core::model::FileId;
 use syncchat_core::{Error, ErrorCode};
 
 use crate::error::Answer;
-use crate::extract::{Body, Caller, PathId, json_response};
-use crate::openapi::{AnyCall, BodyNeeded, CallerNeeded, ThingNeeded};
+use crate::extract::{Body, Caller, Key, PathId, json_response};
+use crate::openapi::{AnyCall, BodyNeeded, CallerNeeded, Contradiction, ThingNeeded};
 use crate::router::Api;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Announces a file; the answer says where to put its bytes. Then messages can show it.
+/// Announces a file; the answer says where to put its bytes. Then messages can show it. Again under the same
+/// `Idempotency-Key`: the file that the first call announced, with a fresh link.
 #[utoipa::path(
     post,
     path = "/api/files",
@@ -26,16 +27,17 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
     request_body = NewFile,
     responses(
         (status = 201, description = "where the bytes go", body = FileAnswer<'static>),
-        BodyNeeded, CallerNeeded, AnyCall
+        BodyNeeded, Contradiction, CallerNeeded, AnyCall
     )
 )]
 pub(crate) async fn post_file(
     State(api): State<Api>,
     Caller(me): Caller,
     headers: HeaderMap,
+    Key(key): Key,
     Body(body): Body<NewFile>,
 ) -> Answer {
-    let (file, link) = api.files.announce(me, body.command()?).await?;
+    let (file, link) = api.files.announce(me, body.command()?.keyed(key)).await?;
     let url = absolute(&link.url, &headers);
     json_response(StatusCode::CREATED, &FileAnswer::new(file.id, &link, &url))
 }

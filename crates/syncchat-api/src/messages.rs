@@ -15,7 +15,7 @@ use syncchat_core::model::{self, ConversationId, MessageId, MessageView, UserId}
 use syncchat_core::ports::limiter::LimitKind;
 
 use crate::error::{Answer, Refusal};
-use crate::extract::{Body, Caller, PathId, Query, json_response};
+use crate::extract::{Body, Caller, Key, PathId, Query, json_response};
 use crate::openapi::{
     AnyCall, BodyNeeded, CallerNeeded, Contradiction, QueryTaken, RightNeeded, ThingNeeded,
 };
@@ -43,7 +43,8 @@ pub(crate) async fn list_messages(
     json_response(StatusCode::OK, &MessagesAnswer::new(&page))
 }
 
-/// Says something; the answer comes when it is durable.
+/// Says something; the answer comes when it is durable. Again under the same `clientMsgId` or
+/// `Idempotency-Key`: the message that the first call wrote.
 #[utoipa::path(
     post,
     path = "/api/conversations/{id}/messages",
@@ -60,9 +61,11 @@ pub(crate) async fn post_message(
     State(api): State<Api>,
     Caller(me): Caller,
     PathId(id): PathId<ConversationId>,
+    Key(key): Key,
     body: Result<Body<PostMessage>, Refusal>,
 ) -> Answer {
     let command = sendable(&api, me, id, body).await;
+    let command = command.map(|command| command.keyed(key));
     let command = command.inspect_err(|refusal| message_rejected(refusal.code()))?;
     // From here on the core counts.
     let message = api.chat.send(command).await?;

@@ -16,6 +16,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use syncchat_core::Error;
+use syncchat_core::model::IdempotencyKey;
+use syncchat_core::model::idempotency::IDEMPOTENCY_KEY_HEADER;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
@@ -30,6 +32,9 @@ use crate::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL};
 
 /// Names a request in logs; answered with every call.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Under which a POST can be repeated.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Which other origins a browser may call from.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +97,27 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
                 .unwrap_or_else(|_| HeaderValue::from_static("0"))
         }
     }
+}
+
+/// Reads the `Idempotency-Key` of a POST, and refuses one that is malformed or given twice.
+pub(crate) async fn idempotency(mut request: Request, next: Next) -> Response {
+    if request.method() == Method::POST {
+        let mut values = request.headers().get_all(IDEMPOTENCY_KEY).iter();
+        let key = match (values.next(), values.next()) {
+            (None, _) => None,
+            (Some(value), None) => Some(IdempotencyKey::from_header(value.as_bytes())),
+            (Some(_), Some(_)) => Some(Err(Error::invalid(
+                IDEMPOTENCY_KEY_HEADER,
+                "must be given once",
+            ))),
+        };
+        match key.transpose() {
+            Ok(Some(key)) => drop(request.extensions_mut().insert(key)),
+            Ok(None) => {}
+            Err(error) => return Refusal::from(error).into_response(),
+        }
+    }
+    next.run(request).await
 }
 
 /// Answers 503 when the time is up, which a body's own bound does not use up; what the handler was doing

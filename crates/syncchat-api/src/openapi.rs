@@ -8,10 +8,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use syncchat_contract::error::ErrorAnswer;
+use syncchat_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use syncchat_core::model::idempotency::IDEMPOTENCY_KEY_HEADER;
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Content, Object, RefOr, Response as Described, ResponseBuilder, Type, schema,
+    Content, Object, ObjectBuilder, RefOr, Required, Response as Described, ResponseBuilder, Type,
+    schema,
 };
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
@@ -52,6 +56,30 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
         .get_or_insert_default()
         .add_security_scheme("bearer", SecurityScheme::Http(bearer));
     document
+}
+
+/// Describes the header that every POST takes.
+pub(crate) fn take_idempotency_keys(document: &mut utoipa::openapi::OpenApi) {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(IDEMPOTENCY_KEY_BYTES_MAX))
+        .pattern(Some("^[!-~]+$"));
+    let header = ParameterBuilder::new()
+        .name(IDEMPOTENCY_KEY_HEADER)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "the caller's own name for the call; the same call again under it makes no second thing",
+        ))
+        .schema(Some(schema))
+        .build();
+    for path in document.paths.paths.values_mut() {
+        if let Some(post) = &mut path.post {
+            let parameters = post.parameters.get_or_insert_default();
+            parameters.push(RefOr::T(header.clone()));
+        }
+    }
 }
 
 #[derive(OpenApi)]

@@ -62,6 +62,7 @@ fn surround<S: Clone + Send + Sync + 'static>(
         .fallback(async || Refusal::from(Error::not_found("resource")))
         .method_not_allowed_fallback(async || Refusal::wrong_method())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(middleware::idempotency))
         .layer(from_fn(middleware::deadline))
         .layer(middleware::compression())
         .layer(from_fn(middleware::harden));
@@ -74,7 +75,7 @@ fn surround<S: Clone + Send + Sync + 'static>(
 
 /// Each route with its description: one cannot be added without the other.
 fn calls() -> (Router<Api>, OpenApi) {
-    OpenApiRouter::with_openapi(openapi::frame())
+    let (calls, mut document) = OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
@@ -104,7 +105,9 @@ fn calls() -> (Router<Api>, OpenApi) {
         .routes(routes!(files::get_file))
         .routes(routes!(files::get_file_link))
         .routes(routes!(openapi::get_document))
-        .split_for_parts()
+        .split_for_parts();
+    openapi::take_idempotency_keys(&mut document);
+    (calls, document)
 }
 
 #[cfg(test)]

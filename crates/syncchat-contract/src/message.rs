@@ -123,7 +123,7 @@ impl<'a> Message<'a> {
                 .map(Attachment::from)
                 .collect(),
             reply_to: message.reply_to.map(Id::from),
-            client_msg_id: message.client_msg_id.as_deref(),
+            client_msg_id: message.shown_client_msg_id(),
             event: message.event.as_ref().map(Happening::from),
             created_at: message.created_at.into(),
             updated_at: message.updated_at.into(),

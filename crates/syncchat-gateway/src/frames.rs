@@ -190,7 +190,7 @@ fn aside(message: &model::Message) -> Option<Frame> {
 
 pub(crate) fn msg_sent(message: &model::Message, json: &Json) -> Frame {
     let payload = MsgSent {
-        client_msg_id: message.client_msg_id.as_deref(),
+        client_msg_id: message.shown_client_msg_id(),
         message: json.of(message),
     };
     event(server::MSG_SENT, &payload)

@@ -14,7 +14,8 @@ use syncchat_core::text;
 
 use crate::doubts::{Change, Doubts};
 use crate::limits::{
-    EXPIRED_TOKENS_BATCH, FAMILIES_READ_MAX, LOGIN_BYTES_MAX, REGISTRATION_REPEAT_SPAN,
+    EXPIRED_TOKENS_BATCH, FAMILIES_READ_MAX, LOGIN_BYTES_MAX, REGISTRATION_KEYED_REPEAT_SPAN,
+    REGISTRATION_REPEAT_SPAN,
 };
 use crate::metrics;
 use crate::passwords::{self, Passwords};
@@ -106,6 +107,31 @@ impl Identity {
     /// `invalid` naming the field; `conflict` naming the field taken; `rate_limited` by address;
     /// `unavailable`.
     pub async fn register(&self, request: RegisterRequest, address: IpAddr) -> Result<Session> {
+        self.register_within(REGISTRATION_REPEAT_SPAN, request, address)
+            .await
+    }
+
+    /// The same for a caller with an idempotency key, which means to repeat the registration for longer:
+    /// [`REGISTRATION_KEYED_REPEAT_SPAN`]. The key itself is not kept: there is no caller yet to whom it
+    /// would belong, and the password proves more than it could.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub async fn register_keyed(
+        &self,
+        request: RegisterRequest,
+        address: IpAddr,
+    ) -> Result<Session> {
+        self.register_within(REGISTRATION_KEYED_REPEAT_SPAN, request, address)
+            .await
+    }
+
+    async fn register_within(
+        &self,
+        repeat_span: Duration,
+        request: RegisterRequest,
+        address: IpAddr,
+    ) -> Result<Session> {
         let checked = check_registration(&request, self.clock.estimate())?;
         self.clock.now()?;
         self.limiter
@@ -125,7 +151,7 @@ impl Identity {
             Ok(AccountWrite::Missing) => Error::new(ErrorCode::Internal, "account not made"),
             Err(error) => return Err(store_error(&error)),
         };
-        let made_before = self.made_before(&account.user, request.password, address);
+        let made_before = self.made_before(&account.user, repeat_span, request.password, address);
         match made_before.await? {
             Some(user) => {
                 ::metrics::counter!(metrics::REGISTRATIONS_REPEATED).increment(1);
@@ -135,11 +161,12 @@ impl Identity {
         }
     }
 
-    /// The account that the same registration made a short time ago. It has to prove the password,
+    /// The account that the same registration made within this span. It has to prove the password,
     /// under the same limits as a log-in, so it lets nobody guess more than a log-in does.
     async fn made_before(
         &self,
         wanted: &User,
+        repeat_span: Duration,
         password: String,
         address: IpAddr,
     ) -> Result<Option<User>> {
@@ -150,7 +177,7 @@ impl Identity {
             let user = &account.user;
             user.username == wanted.username
                 && user.email == wanted.email
-                && now.since(user.created_at) <= REGISTRATION_REPEAT_SPAN
+                && now.since(user.created_at) <= repeat_span
         };
         let Some(account) = found.filter(is_same) else {
             return Ok(None);

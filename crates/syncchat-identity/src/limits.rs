@@ -41,6 +41,8 @@ pub const PASSWORDS_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long after an account was made the same registration logs in to it, if its password fits: the
 /// answer to the first may have been lost. Later: `conflict`, as for anybody else.
 pub const REGISTRATION_REPEAT_SPAN: Duration = Duration::from_secs(600);
+/// The same for a registration under an idempotency key, which says that a repetition is meant.
+pub const REGISTRATION_KEYED_REPEAT_SPAN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Log-outs and refreshes of unknown outcome that are watched, about 1 MiB. More are not, which
 /// `syncchat_logins_in_doubt_dropped_total` counts; the gateways' own comparison of families finds

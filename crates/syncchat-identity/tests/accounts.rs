@@ -159,6 +159,34 @@ async fn the_same_registration_again_logs_in_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_registration_with_a_key_is_repeated_for_a_day() {
+    let world = world(100);
+    let first = world.register("ann", PASSWORD).await.unwrap();
+    let repeat = |password: &str| {
+        let request = RegisterRequest {
+            username: "ann".into(),
+            email: "ann@example.org".into(),
+            password: password.into(),
+        };
+        world.identity.register_keyed(request, address("192.0.2.1"))
+    };
+    world.accounts.age(Duration::from_secs(23 * 3_600));
+    let again = repeat(PASSWORD).await.unwrap();
+    assert_eq!(again.user.id, first.user.id);
+    // The key proves nothing: the password does.
+    assert_eq!(
+        refused(repeat("wrong horse").await).code,
+        ErrorCode::Conflict
+    );
+    assert_eq!(
+        refused(world.register("ann", PASSWORD).await).code,
+        ErrorCode::Conflict
+    );
+    world.accounts.age(Duration::from_secs(3_700));
+    assert_eq!(refused(repeat(PASSWORD).await).code, ErrorCode::Conflict);
+}
+
+#[tokio::test]
 async fn a_registration_tells_no_more_than_a_log_in() {
     let world = world(3);
     world.register("ann", PASSWORD).await.unwrap();

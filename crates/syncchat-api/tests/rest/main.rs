@@ -11,6 +11,7 @@ mod conversations;
 mod edges;
 mod files;
 mod hostile;
+mod idempotency;
 mod messages;
 mod node;
 mod openapi;

@@ -121,6 +121,25 @@ impl Node {
         self.send(request.body(body).expect("a request")).await
     }
 
+    /// A POST of JSON under an idempotency key, given as often as named.
+    pub(crate) async fn post_under(
+        &self,
+        keys: &[&str],
+        path: &str,
+        who: Option<&Person>,
+        body: &Value,
+    ) -> Reply {
+        let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        for key in keys {
+            request = request.header("idempotency-key", *key);
+        }
+        if let Some(who) = who {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", who.token));
+        }
+        let body = Body::from(body.to_string());
+        self.send(request.body(body).expect("a request")).await
+    }
+
     pub(crate) async fn get(&self, path: &str, who: &Person) -> Reply {
         self.call(Method::GET, path, Some(&who.token), None).await
     }

@@ -168,6 +168,10 @@ async fn it_has_the_shape_of_openapi_3_1() {
                     assert_eq!(parameter["required"], true, "{what}");
                     described.insert(parameter["name"].as_str().unwrap());
                 }
+                Some("header") => {
+                    let taken = (method.as_str(), parameter["name"].as_str());
+                    assert_eq!(taken, ("post", Some("Idempotency-Key")), "{what}");
+                }
                 place => assert_eq!(place, Some("query"), "{what}"),
             }
         }

@@ -111,6 +111,9 @@ pub struct NewConversation {
     pub participants: Vec<UserId>,
     /// Of a group.
     pub title: Option<String>,
+    /// The creator's own name for it; sent again, it makes no second conversation.
+    #[schema(min_length = 1, max_length = 64)]
+    pub client_conversation_id: Option<String>,
 }
 
 impl Authenticate {
@@ -315,11 +318,13 @@ impl FromReader for NewConversation {
         // One more than the others may be: the caller may name themselves too.
         let participants = reader.list("participants", PARTICIPANTS_PER_REQUEST_MAX + 1);
         let title = reader.optional("title");
+        let client_conversation_id = reader.optional("clientConversationId");
         reader.finish(|| {
             Some(NewConversation {
                 kind: kind?,
                 participants,
                 title,
+                client_conversation_id,
             })
         })
     }
@@ -339,7 +344,8 @@ impl NewConversation {
     /// # Errors
     /// `invalid`, naming the field.
     pub fn command(self, creator: UserId) -> Result<CreateConversation> {
-        CreateConversation::new(creator, self.kind, self.participants, self.title.as_deref())
+        CreateConversation::new(creator, self.kind, self.participants, self.title.as_deref())?
+            .named(self.client_conversation_id)
     }
 }
 

@@ -416,3 +416,43 @@ async fn a_connected_member_hears_of_a_deletion_and_a_cursor_of_unknown_outcome(
         (&json!("read"), &json!(1))
     );
 }
+
+#[tokio::test]
+async fn a_group_of_unknown_outcome_is_one_when_its_creation_is_repeated() {
+    let (node, store, [ada, bob, cyd]) = forgetful().await;
+    let mut maker = node.connect(&ada).await;
+    let mut other = node.connect(&bob).await;
+    let mut request = json!({"type": "group", "title": "t", "participants": [bob.id.to_string()],
+        "clientConversationId": "g"});
+    refused(&store, &mut maker, "create_conversation", request.clone()).await;
+    let again = maker.call("create_conversation", request.clone()).await;
+    let created = other.next("conversation_created").await;
+    assert_eq!(again["conversation"]["id"], created["conversation"]["id"]);
+    maker.next("conversation_created").await;
+    let id = again["conversation"]["id"].as_str().expect("an id");
+    maker.say(id, "there?").await;
+    assert_eq!(other.seqs(1).await, [1]);
+    let third = maker.call("create_conversation", request.clone()).await;
+    assert_eq!(third["conversation"]["id"], id);
+    for client in [&mut maker, &mut other] {
+        client.hears_nothing_of(&["conversation_created"]).await;
+    }
+    assert_eq!(store.all_conversations().len(), 1);
+    request["participants"] = json!([cyd.id.to_string()]);
+    let refused = maker.call("create_conversation", request).await;
+    assert_eq!(refused["error"]["code"], "conflict", "{refused}");
+}
+
+#[tokio::test]
+async fn a_used_name_of_a_message_is_refused_for_another() {
+    let node = Node::new().await;
+    let [ada, bob] = node.people(["ada", "bob"]).await;
+    let id = node.group(&ada, &[&bob]).await;
+    let mut sender = node.connect(&ada).await;
+    let send = |content: &str| json!({"conversationId": id.to_string(), "content": content, "clientMsgId": "x"});
+    let first = sender.call("send_msg", send("a")).await;
+    let again = sender.call("send_msg", send("a")).await;
+    assert_eq!(again["message"]["id"], first["message"]["id"]);
+    let refused = sender.call("send_msg", send("b")).await;
+    assert_eq!(refused["error"]["code"], "conflict", "{refused}");
+}
