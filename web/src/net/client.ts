@@ -7,6 +7,7 @@ import type { Attachment, Me, Message, MessageKind, Pending, Person } from '../s
 import { createChatStore, type ChatStore } from '../state/store';
 import * as store from '../state/store';
 import { backoff, sleep } from './backoff';
+import { Creations } from './creations';
 import type { Database } from './database';
 import { Files, isPicture } from './files';
 import {
@@ -19,6 +20,7 @@ import {
 } from './limits';
 import { Marks } from './marks';
 import { Outbox } from './outbox';
+import { randomId } from './random';
 import type { Rest } from './rest';
 import type { Session } from './session';
 import { keepSnapshot, restoreSnapshot } from './snapshot';
@@ -55,6 +57,7 @@ export class Chat {
   readonly #sync: Sync;
   readonly #marks: Marks;
   readonly #outbox: Outbox;
+  readonly #creations: Creations;
   readonly #incoming = new Set<(message: Message) => void>();
   readonly #loading = new Map<string, Promise<void>>();
   readonly #ends: (() => void)[] = [];
@@ -64,6 +67,7 @@ export class Chat {
   constructor({ me, session, rest, database, tabs }: ChatParts) {
     this.store = createChatStore(me);
     this.#rest = rest;
+    this.#creations = new Creations((body) => rest.createConversation(body));
     this.#session = session;
     this.#database = database;
     this.#connection = new Connection(session, {
@@ -204,7 +208,7 @@ export class Chat {
   /** Begins a conversation, or finds the one there is between two people; its id. */
   async create(people: readonly Person[], title: string): Promise<string> {
     const isGroup = people.length > 1 || title !== '';
-    const told = await this.#rest.createConversation({
+    const told = await this.#creations.create({
       type: isGroup ? 'group' : 'private',
       participants: people.map(({ id }) => id),
       ...(title === '' ? {} : { title }),
@@ -362,10 +366,4 @@ export class Chat {
     }
     await running;
   }
-}
-
-/** 96 random bits; `randomUUID` is missing where the page came over plain HTTP. */
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

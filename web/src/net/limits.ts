@@ -50,7 +50,12 @@ export const SEND_RETRY_FIRST_MS = 500;
 /** … up to here. */
 export const SEND_RETRY_MAX_MS = 10_000;
 
-/** A server that asks to wait longer than this is not waited for: the message is shown as failed. */
+/** Tries to begin a conversation while somebody waits for it; later tries are theirs. */
+export const CREATE_TRIES_MAX = 3;
+/** The wait after the first of them; it doubles, jittered. */
+export const CREATE_RETRY_FIRST_MS = 1_000;
+
+/** A server that asks to wait longer than this is not waited for: what was tried is shown as failed. */
 export const SEND_WAIT_MAX_MS = 5_000;
 
 /** A link to a file is used again for this share of its life. */

@@ -72,8 +72,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Makes an account and logs it in. The same registration again within ten minutes, with the same
-         *     password, logs in to the account it made, for its answer may have been lost.
+         * Makes an account and logs it in. The same registration again within ten minutes, or with any
+         *     `Idempotency-Key` within 24 hours, logs in to the account it made if the password is right, for its answer
+         *     may have been lost.
          */
         post: operations["register"];
         delete?: never;
@@ -92,7 +93,10 @@ export interface paths {
         /** The caller's conversations, newest first. */
         get: operations["list_conversations"];
         put?: never;
-        /** Begins a conversation; the caller is added. A private one exists once for each pair. */
+        /**
+         * Begins a conversation; the caller is added. A private one exists once for each pair. Again under the same
+         *     `clientConversationId` or `Idempotency-Key`: the conversation that the first call made, as it is now.
+         */
         post: operations["create_conversation"];
         delete?: never;
         options?: never;
@@ -128,7 +132,10 @@ export interface paths {
         /** A page of a conversation. */
         get: operations["list_messages"];
         put?: never;
-        /** Says something; the answer comes when it is durable. */
+        /**
+         * Says something; the answer comes when it is durable. Again under the same `clientMsgId` or
+         *     `Idempotency-Key`: the message that the first call wrote.
+         */
         post: operations["post_message"];
         delete?: never;
         options?: never;
@@ -181,7 +188,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Announces a file; the answer says where to put its bytes. Then messages can show it. */
+        /**
+         * Announces a file; the answer says where to put its bytes. Then messages can show it. Again under the same
+         *     `Idempotency-Key`: the file that the first call announced, with a fresh link.
+         */
         post: operations["post_file"];
         delete?: never;
         options?: never;
@@ -499,6 +509,8 @@ export interface components {
         };
         /** @description `create_conversation`, and the body of `POST /api/conversations`. */
         NewConversation: {
+            /** @description The creator's own name for it; sent again, it makes no second conversation. */
+            clientConversationId?: string | null;
             /** @description Ids of the others; the caller is added. */
             participants: components["schemas"]["Id"][];
             /** @description Of a group. */
@@ -592,8 +604,8 @@ export interface components {
         SharedConversation: {
             /**
              * Format: int64
-             * @description The highest `rev` of its messages, for `changes` of `sync`: a client that knows it has seen all edits
-             *     and deletions. 0 where that is not known.
+             * @description The highest `rev` of its messages, for `changes` of `sync`: a client that knows it has seen all edits and
+             *     deletions. 0 where that is not known.
              */
             changeSeq: number;
             /** @description When it was made. */
@@ -733,7 +745,10 @@ export interface operations {
     login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -835,7 +850,10 @@ export interface operations {
     logout: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -924,7 +942,10 @@ export interface operations {
     refresh: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1026,7 +1047,10 @@ export interface operations {
     register: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1202,7 +1226,10 @@ export interface operations {
     create_conversation: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1638,7 +1665,10 @@ export interface operations {
     post_message: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description the conversation */
                 id: components["schemas"]["Id"];
@@ -1761,7 +1791,10 @@ export interface operations {
     add_participant: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description the group */
                 id: components["schemas"]["Id"];
@@ -1983,7 +2016,10 @@ export interface operations {
     add_participant_by_path: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description the group */
                 id: components["schemas"]["Id"];
@@ -2178,7 +2214,10 @@ export interface operations {
     post_file: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the caller's own name for the call; the same call again under it makes no second thing */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2219,6 +2258,15 @@ export interface operations {
             };
             /** @description the body did not arrive whole within 30 s */
             408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description it contradicts what is stored: fields names where */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
