@@ -411,4 +411,31 @@ mod tests {
         };
         assert_eq!(field(long_id), Err("clientMsgId".into()));
     }
+
+    #[test]
+    fn what_cannot_be_compared_is_taken_for_a_repetition() {
+        let (sender, home) = (UserId::generate(), ConversationId::generate());
+        let draft = |content: &str| MessageDraft {
+            content: content.into(),
+            client_msg_id: Some("x".into()),
+            ..Default::default()
+        };
+        let command = SendMessage::new(sender, home, draft("sent")).expect("a good message");
+        let stored = |edited, deleted, content| Message {
+            edited,
+            deleted,
+            ..crate::testing::message(home, sender, content)
+        };
+        // An older release edited it and kept no digest, or nothing is left of it.
+        for unknown in [stored(true, false, "other"), stored(true, true, "")] {
+            assert_eq!(command.must_repeat(&unknown, None), Ok(()));
+        }
+        let edited = stored(true, false, "other");
+        for (content, same) in [("sent", true), ("other", false)] {
+            let sent = Some(Digest::of_sent(edited.id, content));
+            assert_eq!(command.must_repeat(&edited, sent).is_ok(), same);
+        }
+        let other = stored(false, false, "other");
+        assert!(command.must_repeat(&other, None).is_err());
+    }
 }
