@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { startNode } from '../harness/node.mjs';
 import { ask, device, person, rest } from '../harness/people.mjs';
 import { HOST, until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 import { openStore, storeNames } from '../harness/stores.mjs';
 import { total } from '../harness/fleet.mjs';
 
@@ -123,7 +124,7 @@ for (const storeName of storeNames) {
       assert.ok(wrong.data.error.fields.username);
     });
 
-    it('end on a node that cannot hear of it, and cost little at rest', { timeout: 90_000 }, async () => {
+    it('end on a node that cannot hear of it, and cost little at rest', { timeout: scaled(90_000) }, async () => {
       // Each is a fleet of one, over the same store.
       const flags = store.mongod ? store.flags : { store: `sqlite:${node.dir}/data/syncchat.db` };
       const deaf = await startNode({ 'jwt-secret': SECRET, 'access-ttl': '2h', ...flags });

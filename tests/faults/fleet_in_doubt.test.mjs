@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { startFleet, total } from '../harness/fleet.mjs';
 import { ask, converse, device, person, say } from '../harness/people.mjs';
 import { until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 /** MongoDB's code for a write that was done and is not known to be on most members. */
 const WRITE_CONCERN_TIMEOUT = 64;
@@ -49,7 +50,7 @@ describe('mongodb does not say whether it has written', () => {
     }
   };
 
-  it('a private conversation', { timeout: 60_000 }, async () => {
+  it('a private conversation', { timeout: scaled(60_000) }, async () => {
     const { x, y, sx, sy } = people;
     const request = { type: 'private', participants: [y.id] };
     const refused = await unsaid(['commitTransaction'], () => x.api.post('/conversations', request));
@@ -65,7 +66,7 @@ describe('mongodb does not say whether it has written', () => {
     assert.equal(created(sx, id), 1);
   });
 
-  it('an addition, a title, a removal', { timeout: 60_000 }, async () => {
+  it('an addition, a title, a removal', { timeout: scaled(60_000) }, async () => {
     const { x, y, z, sx, sy, sz } = people;
     const { id } = await converse(x, [z], 'group', 'old');
     await sz.hears('conversation_created', named(id));
@@ -90,7 +91,7 @@ describe('mongodb does not say whether it has written', () => {
     assert.equal(created(sy, id), 1, 'told once');
   });
 
-  it('an edit, a deletion, a cursor', { timeout: 60_000 }, async () => {
+  it('an edit, a deletion, a cursor', { timeout: scaled(60_000) }, async () => {
     const { x, z, sx, sz } = people;
     const { id } = await converse(x, [z], 'group', 'g');
     await sz.hears('conversation_created', named(id));
@@ -151,7 +152,7 @@ describe('the secondaries stand still for a while', () => {
   };
 
   for (const pause of [4_000, 7_000]) {
-    it(`for ${pause / 1_000} s`, { timeout: 180_000 }, async () => {
+    it(`for ${pause / 1_000} s`, { timeout: scaled(180_000) }, async () => {
       const { x, y, z, sx, sy, sz } = people;
       const w = await person(fleet.node(0), 'w');
       const sw = await device(fleet.node(1), w, { reconnection: false });

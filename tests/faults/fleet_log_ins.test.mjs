@@ -6,6 +6,7 @@ import { startFleet, total } from '../harness/fleet.mjs';
 import { ask, device, person, rest } from '../harness/people.mjs';
 import { HOST, sleep, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const PEOPLE = 16;
 /** How long people refresh before a fault, and after it. */
@@ -21,7 +22,7 @@ class Stayer {
     for (let call = 0; !this.stopped; call += 1) {
       // Any node answers, and a repetition may meet another one.
       const api = rest(this.fleet.node(this.i + call).url);
-      const answer = await api.post('/auth/refresh', { refreshToken: this.token }, { timeout: 15_000 }).catch(() => null);
+      const answer = await api.post('/auth/refresh', { refreshToken: this.token }, { timeout: scaled(15_000) }).catch(() => null);
       if (answer?.status === 200) {
         this.token = answer.data.refreshToken;
         this.refreshed += 1;
@@ -86,7 +87,7 @@ describe('log-ins of a fleet on a replica set of three', () => {
   after(() => fleet?.stop());
 
   const scenario = (name, fault) =>
-    it(name, { timeout: 120_000 }, () =>
+    it(name, { timeout: scaled(120_000) }, () =>
       refreshThrough(name, fleet, async (logOut) => {
         const broken = fault(fleet.mongo);
         // While there is no primary.
@@ -109,7 +110,7 @@ describe('log-ins of a fleet on a replica set that elects slowly', () => {
   });
   after(() => fleet?.stop());
 
-  it('stay when the primary cannot reach most members for some seconds', { timeout: 120_000 }, () =>
+  it('stay when the primary cannot reach most members for some seconds', { timeout: scaled(120_000) }, () =>
     refreshThrough('no majority for 5 s', fleet, async (logOut) => {
       const thaw = await fleet.mongo.freezeSecondaries();
       logOut();
@@ -137,7 +138,7 @@ describe('log-outs of a fleet that loses its Redis', () => {
     await proxy?.stop();
   });
 
-  it('end sockets on a node that is cut off', { timeout: 60_000 }, async () => {
+  it('end sockets on a node that is cut off', { timeout: scaled(60_000) }, async () => {
     const [here, there] = [fleet.node(0), fleet.node(1)];
     const ann = await person(here, 'cut');
     const login = async () => (await rest(here.url).post('/auth/login', { login: ann.username, password: ann.password })).data;

@@ -8,6 +8,7 @@ import { startMongod } from '../harness/mongod.mjs';
 import { startNode } from '../harness/node.mjs';
 import { ask, device, person, rest } from '../harness/people.mjs';
 import { until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 /** MongoDB's code for a full disk. */
 const OUT_OF_DISK_SPACE = 14_031;
@@ -57,7 +58,7 @@ async function stayThrough(node, fault, heal) {
   }
 }
 
-it('sqlite on a disk that is full for a while', { timeout: 60_000 }, async () => {
+it('sqlite on a disk that is full for a while', { timeout: scaled(60_000) }, async () => {
   // Files may not grow beyond a bound that is set while the node runs.
   const node = await startNode({ 'access-ttl': '2h' }, { through: ['bash', '-c', 'trap "" XFSZ; exec "$@"', '-'] });
   const bound = (bytes) => execFileSync('prlimit', ['--pid', String(node.pid()), `--fsize=${bytes}:unlimited`]);
@@ -68,7 +69,7 @@ it('sqlite on a disk that is full for a while', { timeout: 60_000 }, async () =>
   }
 });
 
-it('mongodb that refuses writes', { timeout: 90_000 }, async () => {
+it('mongodb that refuses writes', { timeout: scaled(90_000) }, async () => {
   const mongod = await startMongod();
   let node;
   try {
@@ -81,7 +82,7 @@ it('mongodb that refuses writes', { timeout: 90_000 }, async () => {
   }
 });
 
-it('mongodb that does not say whether it has written', { timeout: 90_000 }, async () => {
+it('mongodb that does not say whether it has written', { timeout: scaled(90_000) }, async () => {
   const mongod = await startMongod();
   let node;
   try {

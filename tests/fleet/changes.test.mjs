@@ -6,6 +6,7 @@ import { startFleet, total } from '../harness/fleet.mjs';
 import { ask, converse, device, person, say, wholeLog } from '../harness/people.mjs';
 import { HOST, until } from '../harness/process.mjs';
 import { startProxy } from '../harness/proxy.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const ROUNDS = Number(process.env.SYNCCHAT_TEST_ROUNDS ?? 40);
 const CHANGES = ['msg_edited', 'msg_deleted'];
@@ -67,7 +68,7 @@ describe('changes that meet', () => {
     assertRising(socket);
   };
 
-  it('an edit and a deletion at once end deleted on every client', { timeout: 120_000 }, async () => {
+  it('an edit and a deletion at once end deleted on every client', { timeout: scaled(120_000) }, async () => {
     const { bob, id, phone, desk, reader } = await cast();
     for (let round = 0; round < ROUNDS; round += 1) {
       const { id: messageId } = await say(desk, id, `${round}`);
@@ -82,7 +83,7 @@ describe('changes that meet', () => {
     await assertShown(reader, bob, id);
   });
 
-  it('two edits at once end as they are stored on every client', { timeout: 120_000 }, async () => {
+  it('two edits at once end as they are stored on every client', { timeout: scaled(120_000) }, async () => {
     const { bob, id, phone, desk, reader } = await cast();
     for (let round = 0; round < ROUNDS; round += 1) {
       const { id: messageId } = await say(desk, id, `${round}`);
@@ -94,7 +95,7 @@ describe('changes that meet', () => {
     await assertShown(reader, bob, id);
   });
 
-  it('titles at once end as they are stored on every client', { timeout: 120_000 }, async () => {
+  it('titles at once end as they are stored on every client', { timeout: scaled(120_000) }, async () => {
     const { ann, bob, id, reader, phone, desk } = await cast();
     const at = (i, title) => ann.api.patch(`${fleet.node(i).url}/api/conversations/${id}`, { title });
     for (let round = 0; round < ROUNDS / 4; round += 1) await Promise.all([at(0, `a${round}`), at(2, `b${round}`)]);
@@ -126,7 +127,7 @@ describe('changes that meet', () => {
     assert.deepEqual([missed.changeSeq, (await sync(missed.changeSeq)).changes], [3, []]);
   });
 
-  it('a deletion by a gateway that ended while another was cut off reaches every client', { timeout: 90_000 }, async () => {
+  it('a deletion by a gateway that ended while another was cut off reaches every client', { timeout: scaled(90_000) }, async () => {
     const { ann, bob, id, desk, reader } = await cast();
     const eve = await person(fleet.node(1));
     await ann.api.post(`/conversations/${id}/participants`, { userId: eve.id });

@@ -9,6 +9,7 @@ import { startNode } from '../harness/node.mjs';
 import { ask, converse, device, person, rest, say } from '../harness/people.mjs';
 import { sleep, until } from '../harness/process.mjs';
 import { startRedis } from '../harness/redis.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 const DAY_MS = 86_400_000;
 // What a node and this test may differ, and how long a message may take.
@@ -54,7 +55,7 @@ describe('a gateway whose clock is wrong', () => {
 
   const post = (node, id, content) => rest(node.url, x.token).post(`/conversations/${id}/messages`, { content });
 
-  it('is not ready, writes nothing that bears a time, and comes back once it is right', { timeout: 120_000 }, async () => {
+  it('is not ready, writes nothing that bears a time, and comes back once it is right', { timeout: scaled(120_000) }, async () => {
     const { id } = await converse(x, [y], 'group', 'the room');
     const quiet = await converse(x, [y], 'group', 'the other');
     const first = await post(other, id, 'while all is well');
@@ -109,7 +110,7 @@ describe('a gateway whose clock is wrong', () => {
     socket.disconnect();
   });
 
-  it('ends no log-in, however far ahead it is', { timeout: 60_000 }, async () => {
+  it('ends no log-in, however far ahead it is', { timeout: scaled(60_000) }, async () => {
     const ahead = await startClock('+40d');
     const node = await startNode({ ...shared, 'node-id': 'ahead' }, { through: ahead.through, ready: false });
     try {
@@ -130,7 +131,7 @@ describe('a gateway whose clock is wrong', () => {
     }
   });
 
-  it('is outlived by the rooms that an earlier release let it spoil', { timeout: 60_000 }, async () => {
+  it('is outlived by the rooms that an earlier release let it spoil', { timeout: scaled(60_000) }, async () => {
     const { id } = await converse(x, [y], 'group', 'spoilt');
     const sound = await converse(x, [y], 'group', 'sound');
     const spoilt = (await post(good, id, 'to be dated ahead')).data.message;
