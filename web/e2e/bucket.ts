@@ -20,7 +20,7 @@ import { join, resolve } from 'node:path';
 import { freePort } from './node';
 import { scaled } from './patience';
 
-const BINARY = resolve(process.env.SYNCCHAT_TEST_S3 ?? '../target/services/bin/s3s-fs');
+const BINARY = resolve(process.env.SYNCCHAT_TEST_S3 ?? '../target/debug/syncchat-test-s3');
 const MANUAL = resolve('../README.md');
 const KEYS = { access: 'TESTACCESSKEY', secret: 'test/secret+key' };
 /** A server that does not answer by then will not. */
@@ -65,9 +65,8 @@ export class Bucket {
     const folder = await mkdtemp(join(tmpdir(), 'syncchat-bucket-'));
     await mkdir(join(folder, 'chat'));
     const port = await freePort();
-    const flags = ['--host', '127.0.0.1', '--port', String(port)];
-    const keys = ['--access-key', KEYS.access, '--secret-key', KEYS.secret];
-    const s3 = spawn(BINARY, [...flags, ...keys, folder], { stdio: 'ignore' });
+    const args = [`127.0.0.1:${port}`, KEYS.access, KEYS.secret, folder];
+    const s3 = spawn(BINARY, args, { stdio: 'ignore' });
     const front = createServer().listen(0, '127.0.0.1');
     await once(front, 'listening');
     const bucket = new Bucket(s3, folder, port, front);
