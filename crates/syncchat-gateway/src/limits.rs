@@ -61,6 +61,11 @@ pub(crate) const CHANGE_FETCHES_AT_ONCE: usize = 2;
 /// Events other than messages that a shard keeps for a socket that is behind, the last of each kind.
 /// Beyond it the newest are lost, and counted.
 pub(crate) const NOTICES_KEPT_MAX: usize = 100;
+/// Changed messages that a shard keeps for a person who was added to a conversation, until the store has said whether
+/// they may see them. Beyond it the oldest are lost, and counted.
+pub(crate) const CHANGES_AWAITING_MAX: usize = 256;
+/// People of whom the store is asked again what they may see, with each comparison of heads that succeeds.
+pub(crate) const RIGHTS_ASKED_AGAIN_MAX: usize = 16;
 /// Changed messages that a shard remembers, so that an older version that is still on its way down
 /// does not get through. Beyond it the oldest are forgotten, and what was asked for before so many
 /// changes is read again.

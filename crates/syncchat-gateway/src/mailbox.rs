@@ -54,6 +54,8 @@ pub(crate) enum Command {
     ChangesFailed(Vec<ConversationId>),
     /// What a person may see of some conversations.
     Rights(UserId, Vec<(ConversationId, SeqSpans)>),
+    /// The store did not say what a person may see.
+    RightsFailed(UserId),
     /// How far conversations have come.
     Marks(Vec<Mark>),
     /// Heads could not be read.

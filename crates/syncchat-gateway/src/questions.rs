@@ -46,18 +46,25 @@ impl Shard {
         });
     }
 
-    /// What a person may see of their conversations.
-    pub(crate) fn ask_rights(&self, user: UserId) {
-        let (chat, mailbox) = (Arc::clone(&self.chat), Arc::clone(&self.mailbox));
+    /// What a person may see of their conversations, unless that is being asked.
+    pub(crate) fn ask_rights(&mut self, user: UserId) {
+        if !self.desk.rights.ask(user) {
+            return;
+        }
+        let asked = Asked::new(&self.mailbox, Command::RightsFailed(user));
+        let chat = Arc::clone(&self.chat);
         tokio::spawn(async move {
-            match chat.memberships(user).await {
+            asked.answer(match chat.memberships(user).await {
                 Ok(memberships) => {
                     let spans = memberships.into_iter().map(|m| (m.conversation, m.spans));
-                    mailbox.post(Command::Rights(user, spans.collect()));
+                    Command::Rights(user, spans.collect())
                 }
-                // They hear of changes from their addition on, and no more.
-                Err(error) => tracing::debug!(%error, %user, "rights cannot be read"),
-            }
+                // With the next comparison that succeeds, again.
+                Err(error) => {
+                    tracing::debug!(%error, %user, "rights cannot be read");
+                    Command::RightsFailed(user)
+                }
+            });
         });
     }
 

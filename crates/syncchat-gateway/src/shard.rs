@@ -14,7 +14,7 @@ use crate::desk::{About, Desk, tell_if_possible};
 use crate::feed::tell_joined;
 use crate::frames::{self, Entry, KeptJson, Shared};
 use crate::hub::{Joined, Reader};
-use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN};
+use crate::limits::{COMMANDS_PER_TURN, DELIVERIES_PER_TURN, RIGHTS_ASKED_AGAIN_MAX};
 use crate::mailbox::{Act, Command, Mailbox, Place};
 use crate::metrics;
 use crate::rights::Changes;
@@ -114,6 +114,7 @@ impl Shard {
             Command::Joined(user, joined) => self.joined(user, &joined, Source::Fleet),
             Command::Found(user, joined) => self.joined(user, &joined, Source::Store),
             Command::Rights(user, rights) => self.know_rights(user, &rights),
+            Command::RightsFailed(user) => self.desk.rights.answered(user),
             Command::Sending(reader, message, json) => self.desk.sending(reader, message, json),
             Command::Sent(reader, message) => self.sent(&reader, &message),
             Command::Unsent(message) => self.desk.unsent(message),
@@ -258,9 +259,29 @@ impl Shard {
     }
 
     fn know_rights(&mut self, user: UserId, rights: &[(ConversationId, SeqSpans)]) {
-        if !self.desk.readers_of(user).is_empty() {
-            for (room, spans) in rights {
-                self.desk.rights.set(user, *room, spans);
+        self.desk.rights.answered(user);
+        if self.desk.readers_of(user).is_empty() {
+            return;
+        }
+        for message in self.desk.rights.know(user, rights) {
+            self.tell_kept_change(user, &message);
+        }
+    }
+
+    /// Tells a person's sockets of a change that was kept until it was known whether they may see the message.
+    fn tell_kept_change(&mut self, user: UserId, message: &Arc<Message>) {
+        let message = Arc::clone(self.changes.latest(message));
+        let (room, seq) = (message.conversation, message.seq);
+        if !self.desk.rights.may_see(user, room, seq) {
+            return;
+        }
+        let change = change_of(&message);
+        let frame = frames::msg_changed(&message, change);
+        for reader in self.desk.readers_of(user).to_vec() {
+            let next = self.machine.position(room, &reader);
+            if next.is_some_and(|next| seq < next) {
+                let (about, name) = (About::Message(message.id), frames::change_name(change));
+                self.desk.tell(&reader, about, name, &frame);
             }
         }
     }
@@ -364,10 +385,8 @@ impl Shard {
         if self.changes.latest(message).supersedes(message) {
             return;
         }
-        let change = match message.deleted {
-            true => Change::Deleted,
-            false => Change::Edited,
-        };
+        self.desk.rights.keep_change(message);
+        let change = change_of(message);
         let (room, seq) = (message.conversation, message.seq);
         let actor = self.desk.actor(Act::Change(message.id, change));
         let frame = || frames::msg_changed(message, change);
@@ -402,6 +421,10 @@ impl Shard {
         let head = |mark: &Mark| (mark.conversation, mark.last_seq, mark.change_seq);
         let heads: Vec<_> = marks.iter().map(head).collect();
         self.input(Input::Heads { heads: &heads });
+        // The store answers: it may say now what it did not say before.
+        for user in self.desk.rights.to_ask(RIGHTS_ASKED_AGAIN_MAX) {
+            self.ask_rights(user);
+        }
         for mark in marks {
             if self.desk.titles.are_due(mark.conversation) {
                 self.ask_title(mark.conversation);
@@ -507,5 +530,13 @@ impl Shard {
         for reader in &readers {
             self.desk.tell(reader, about, name, &frame);
         }
+    }
+}
+
+/// What became of a message that was changed.
+fn change_of(message: &Message) -> Change {
+    match message.deleted {
+        true => Change::Deleted,
+        false => Change::Edited,
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::json;
 use syncchat_core::ErrorCode;
-use syncchat_core::command::CreateConversation;
+use syncchat_core::command::{CreateConversation, EditMessage};
 use syncchat_core::model::ConversationKind;
-use syncchat_core::ports::fleet::{Fleet, FleetEvent};
+use syncchat_core::ports::fleet::{Change, Fleet, FleetEvent};
 use syncchat_core::testing::{Faults, MemoryStore};
 use syncchat_delivery::Config as DeliveryConfig;
+use test_speed::scaled;
 
 use crate::client::Client;
 use crate::node::{Node, Person, Settings};
@@ -455,4 +457,36 @@ async fn a_used_name_of_a_message_is_refused_for_another() {
     assert_eq!(again["message"]["id"], first["message"]["id"]);
     let refused = sender.call("send_msg", send("b")).await;
     assert_eq!(refused["error"]["code"], "conflict", "{refused}");
+}
+
+#[tokio::test]
+async fn who_is_added_hears_of_changes_made_before_the_store_says_what_they_may_see() {
+    let (node, store, [ada, bob, cyd]) = forgetful().await;
+    let there = node.beside().await;
+    let id = node.group(&ada, &[&bob]).await;
+    let mut owner = node.connect(&ada).await;
+    let mut guest = node.connect(&cyd).await;
+    owner.say(id, "old").await;
+    let log = store.log_of(id);
+    let edit = EditMessage::new(ada.id, log[0].id, "edited".into()).expect("a good edit");
+    // The other node's word of it comes late.
+    let message = there.chat.edit(edit).await.expect("edited");
+    store.set_faults(Faults {
+        delay: scaled(Duration::from_secs(1)),
+        ..Faults::NONE
+    });
+    let adding = node.chat.add_participant(ada.id, id, cyd.id);
+    let telling = async {
+        guest.next("conversation_created").await;
+        // What the guest may see is being read.
+        let change = Change::Edited;
+        node.fleet.publish(FleetEvent::Changed { message, change });
+    };
+    let (added, ()) = tokio::join!(adding, telling);
+    added.expect("added");
+    let told = guest.next("msg_edited").await;
+    assert_eq!(
+        (&told["seq"], &told["content"]),
+        (&json!(1), &json!("edited"))
+    );
 }
