@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test watch check check-rust check-page check-front fleet chaos load bench bench-peers
+.PHONY: help run build test watch check check-rust check-page check-front fleet chaos proof load bench bench-peers
 
 NODE := target/release/syncchat
 
@@ -36,6 +36,12 @@ chaos: build ## the fleet's fault tests at length; SYNCCHAT_CHAOS_SECONDS of ran
 	@tests/clients.sh
 	@SYNCCHAT_BIN=$(abspath $(NODE)) SYNCCHAT_CHAOS_SECONDS=$${SYNCCHAT_CHAOS_SECONDS:-600} \
 	  npm --prefix tests run --silent chaos
+
+proof: build ## a million facts while everything breaks in turn, judged; docs/proof.md; FACTS= SECONDS= MINUTES= SEED= FAULT=
+	@tests/services.sh fleet
+	@tests/clients.sh
+	@SYNCCHAT_BIN=$(abspath $(NODE)) PROFILE=release FACTS="$(FACTS)" SECONDS="$(SECONDS)" MINUTES="$(MINUTES)" \
+	  SEED="$(SEED)" FAULT="$(FAULT)" tests/proof.mjs
 
 load: ## half a minute of load on a running node or fleet; URL=http://127.0.0.1:8000 for a fleet
 	@cargo build --release --locked -p syncchat-loadtest

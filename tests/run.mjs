@@ -58,6 +58,7 @@ const tests = [
   { name: 'browser', cores: 1, needs: ['programs', 'packages', 's3'], steps: [npm('web', 'e2e:quick')] },
   { name: 'churn', cores: 1, needs: ['programs', 'clients'], steps: [npm('tests', 'churn')], figures: /KiB a minute/ },
   { name: 'fleet-chat', group: 'fleet', cores: 1, needs: CHAT, steps: [npm('tests', 'fleet:chat')] },
+  { name: 'proof', cores: FIRST, needs: CHAT, steps: [npm('tests', 'proof')] },
   { name: 'e2e', cores: FIRST, needs: [...CHAT, 's3'], steps: [npm('tests', 'e2e')] },
   ...[...rust.keys()].map((name) => ({
     name,
