@@ -1,7 +1,7 @@
 //! How a connection to the file is set up.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -11,20 +11,52 @@ use crate::limits::{
     SQLITE_BUSY_TIMEOUT, SQLITE_CHECKPOINT_PAGES, SQLITE_LOG_BYTES_MAX, SQLITE_STATEMENTS_CACHED,
 };
 
-/// Makes the file and its folder if they are missing. The file holds password hashes: only its
-/// owner may read it, and SQLite gives its companions the same mode.
+/// Makes the file and its folder if they are missing, and has their names on the disk. The file holds
+/// password hashes: only its owner may read it, and SQLite gives its companions the same mode.
 pub(super) fn prepare_file(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path
+    prepare(path, sync_folder)
+}
+
+/// SQLite syncs the folder with the first sync of a log, but not the folders above it. Without that, a
+/// power cut can take a new folder away with everything that was acknowledged in it.
+fn prepare(path: &Path, sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        fs::create_dir_all(folder)?;
-    }
+        .unwrap_or(Path::new("."));
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing = folder.ancestors().take_while(is_missing).count();
+    fs::create_dir_all(folder)?;
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)?;
+    // One above the folder even if it was there: its maker may have died before this.
+    folder
+        .ancestors()
+        .take(1 + missing.max(1))
+        .map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        })
+        .try_for_each(sync)
+}
+
+/// Puts the names in a folder on the disk.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // A folder that may be passed through but not read, or a system that syncs none.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 /// The one connection that writes: a commit returns when the log is on the disk.
@@ -56,4 +88,40 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(SQLITE_BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(SQLITE_STATEMENTS_CACHED);
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_new_folders_are_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().parent().unwrap();
+        let synced_for = |path: &str| {
+            let mut synced = Vec::new();
+            let note = |folder: &Path| {
+                // The file is there before its name is synced.
+                assert!(dir.path().join(path).exists());
+                synced.push(folder.strip_prefix(above).unwrap().to_owned());
+                sync_folder(folder)
+            };
+            prepare(&dir.path().join(path), note).unwrap();
+            let name = dir.path().strip_prefix(above).unwrap();
+            let names = synced.iter().map(|folder| folder.strip_prefix(name));
+            let names =
+                names.map(|name| name.map_or("..".into(), |name| name.display().to_string()));
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(synced_for("a/b/c.db"), ["a/b", "a", ""]);
+        assert_eq!(synced_for("a/b/c.db"), ["a/b", "a"]);
+        assert_eq!(synced_for("c.db"), ["", ".."]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let failing = |_: &Path| Err(io::Error::from(ErrorKind::StorageFull));
+        assert!(prepare(&dir.path().join("c.db"), failing).is_err());
+    }
 }
