@@ -7,7 +7,8 @@
 mod download;
 mod upload;
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -41,12 +42,24 @@ pub const PREFIX: &str = "/files";
 /// The name of the whole file in its folder.
 const WHOLE: &str = "bytes";
 
+/// Folders that hold a name on the way to a file: its own, the one that it shares with others, and the
+/// root.
+const LEVELS: usize = 3;
+
 /// A folder of files.
 pub struct Folder {
     root: PathBuf,
     store: LocalFileSystem,
     keys: LinkKeys,
     uploads: Semaphore,
+    /// Puts the names in a folder on the disk.
+    sync: SyncFolder,
+}
+
+type SyncFolder = fn(&FsPath) -> io::Result<()>;
+
+fn sync_folder(folder: &FsPath) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 impl Folder {
@@ -61,11 +74,17 @@ impl Folder {
         };
         let root = path.to_owned();
         let made = tokio::task::spawn_blocking(move || {
+            let is_missing = |folder: &&FsPath| !folder.as_os_str().is_empty() && !folder.exists();
+            let missing = root.ancestors().take_while(is_missing).count();
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(&root)?;
-            root.canonicalize()
+            let root = root.canonicalize()?;
+            // The names of the folders that were made, so that a power cut does not take them away.
+            let holders = root.ancestors().skip(1).take(missing);
+            holders.into_iter().try_for_each(sync_folder)?;
+            Ok(root)
         });
         let root = made.await.map_err(std::io::Error::other);
         let root = root.flatten().map_err(failed)?;
@@ -77,7 +96,20 @@ impl Folder {
             store,
             keys,
             uploads: Semaphore::new(UPLOADS_MAX),
+            sync: sync_folder,
         })
+    }
+
+    /// Has the name of a file on the disk, and the names of the folders on the way to it: `so_many` of
+    /// [`LEVELS`], from the root on. Another upload may have made one of them and not synced it yet, or
+    /// its node may have died before it did.
+    async fn sync_names(&self, id: FileId, so_many: usize) -> io::Result<()> {
+        let (home, sync) = (self.root.join(home(id).as_ref()), self.sync);
+        let synced = tokio::task::spawn_blocking(move || {
+            let folders = home.ancestors().take(LEVELS);
+            folders.skip(LEVELS - so_many).try_for_each(sync)
+        });
+        synced.await.map_err(io::Error::other)?
     }
 
     fn link(&self, id: FileId, permit: &Permit, span: Duration) -> FileLink {
@@ -120,19 +152,31 @@ impl FileStorage for Folder {
     }
 
     async fn size(&self, id: FileId) -> StorageResult<Option<u64>> {
-        match self.store.head(&whole(id)).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(storage_error(error)),
+        let size = match self.store.head(&whole(id)).await {
+            Ok(meta) => meta.size,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(storage_error(error)),
+        };
+        // What is said here is taken for stored, and the upload may have ended before its last sync.
+        match self.sync_names(id, LEVELS).await {
+            Ok(()) => Ok(Some(size)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError(error.to_string())),
         }
     }
 
     async fn delete(&self, id: FileId) -> StorageResult<()> {
         // The whole folder of the file, for it also holds what is left of uploads that were cut off.
-        match tokio::fs::remove_dir_all(self.root.join(home(id).as_ref())).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StorageError(error.to_string()))
-            }
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let removed = tokio::fs::remove_dir_all(self.root.join(home(id).as_ref())).await;
+        let synced = match removed {
+            Err(error) if !missing(&error) => Err(error),
+            // Also if it was gone, for that may not be on the disk: a power cut would bring it back when
+            // nothing is left that deletes it.
+            _ => self.sync_names(id, LEVELS - 1).await,
+        };
+        match synced {
+            Err(error) if !missing(&error) => Err(StorageError(error.to_string())),
             _ => Ok(()),
         }
     }
@@ -258,4 +302,65 @@ async fn serve(
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    static SYNCED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    fn keys() -> LinkKeys {
+        LinkKeys::new(vec![[1; 32]]).unwrap()
+    }
+
+    async fn upload(folder: &Folder, id: FileId) -> StatusCode {
+        let later = Timestamp::now().plus(Duration::from_secs(60));
+        let query = keys().sign(id, &Permit::Put { size: 5 }, later);
+        let request = Request::put(format!("{PREFIX}/{id}?{query}")).body("bytes".into());
+        match folder.receive(id, request.unwrap()).await {
+            Ok(response) => response.status(),
+            Err(refusal) => refusal.status,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_name_on_the_way_to_a_file_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(&dir.path().join("a/b"), keys()).await.unwrap();
+        folder.sync = |folder| {
+            SYNCED.lock().unwrap().push(folder.to_owned());
+            sync_folder(folder)
+        };
+        let id = FileId::generate();
+        let home = folder.root.join(home(id).as_ref());
+        let shelf = home.parent().unwrap().to_owned();
+        // As another upload makes them that has not come to its sync.
+        fs::create_dir_all(&home).unwrap();
+        let synced = || std::mem::take(&mut *SYNCED.lock().unwrap());
+        let way = vec![home, shelf, folder.root.clone()];
+        assert_eq!(upload(&folder, id).await, StatusCode::OK);
+        assert_eq!(synced(), way);
+        assert_eq!(folder.size(id).await.unwrap(), Some(5));
+        assert_eq!(synced(), way);
+        folder.delete(id).await.unwrap();
+        assert_eq!(synced(), way[1..]);
+        assert_eq!(folder.size(id).await.unwrap(), None);
+        folder.delete(id).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_synced_is_not_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), keys()).await.unwrap();
+        folder.sync = |_| Err(io::ErrorKind::StorageFull.into());
+        let id = FileId::generate();
+        assert_eq!(upload(&folder, id).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(folder.size(id).await.is_err());
+        assert!(folder.delete(id).await.is_err());
+        assert!(folder.delete(id).await.is_err(), "the next try syncs too");
+    }
 }

@@ -9,7 +9,7 @@ use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload};
 use syncchat_core::model::{FileId, Timestamp};
 use tokio::time::timeout;
 
-use super::{Folder, Refusal, home, whole};
+use super::{Folder, LEVELS, Refusal, home, whole};
 use crate::limits::{
     DROPPED_BYTES_MAX, DROPPED_TIMEOUT, UPLOAD_CHUNK_BYTES, UPLOAD_IDLE_TIMEOUT, UPLOAD_TIMEOUT,
 };
@@ -93,6 +93,8 @@ impl Folder {
             }
             Err(error) => return Err(Refusal::broken(&error)),
         }
+        let synced = self.sync_names(id, LEVELS).await;
+        synced.map_err(|error| Refusal::broken(&error))?;
         let mut response = Response::new(Body::empty());
         let tag = put
             .e_tag
