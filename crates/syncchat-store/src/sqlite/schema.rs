@@ -44,6 +44,9 @@ pub(super) fn indexes() -> Vec<(String, String)> {
 }
 
 /// Brings a file to [`VERSION`] in one transaction, and says what that took.
+///
+/// It writes even if there is nothing to do. A process that died may have left a commit in the log that is
+/// not synced yet; who reads it takes it for stored, and this transaction syncs the log before anybody can.
 pub(super) fn upgrade(connection: &mut Connection) -> Result<Vec<String>, OpenError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -16,7 +16,13 @@ use rusqlite::ffi;
 
 const SECTOR: usize = 512;
 
-/// What happened to a file.
+/// File name → bytes.
+pub(crate) type Image = BTreeMap<String, Vec<u8>>;
+
+/// What happened to the file of this name.
+pub(crate) type Noted = (String, Op);
+
+/// What can happen to a file.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Write {
@@ -27,38 +33,45 @@ pub(crate) enum Op {
         len: usize,
     },
     Sync,
+    /// A sync failed. What was written before it is on the disk or is not, and no later sync changes that: the system
+    /// takes it for written.
+    SyncFailed,
     /// Whether the folder was synced after it.
     Delete {
         synced: bool,
     },
+    /// All that came before is on the disk, in all files.
+    Settle,
 }
 
-/// Which operations fail, and how.
+/// Which calls fail, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
-    /// So many writes and syncs succeed first.
+    /// So many of these calls succeed first.
     pub(crate) after: usize,
     /// So many fail then.
     pub(crate) count: usize,
-    /// SQLite's code for it.
+    /// SQLite's code for it. It also says which calls fail.
     pub(crate) code: c_int,
 }
 
 #[derive(Default)]
 struct Disk {
     folder: PathBuf,
-    ops: Vec<(String, Op)>,
+    ops: Vec<Noted>,
     fault: Option<Fault>,
+    failed: usize,
 }
 
 static DISK: Mutex<Option<Disk>> = Mutex::new(None);
 static REAL: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(ptr::null_mut());
 
-/// Notes what happens in this folder from now on, and forgets what was noted before.
-pub(crate) fn watch(folder: &Path) {
+/// Notes what happens in this folder from now on, behind what happened to its files before.
+pub(crate) fn watch(folder: &Path, before: Vec<Noted>) {
     install();
     *DISK.lock() = Some(Disk {
         folder: folder.to_owned(),
+        ops: before,
         ..Disk::default()
     });
 }
@@ -69,22 +82,27 @@ pub(crate) fn noted() -> usize {
 }
 
 /// Takes the notes; nothing is noted after that.
-pub(crate) fn take() -> Vec<(String, Op)> {
+pub(crate) fn take() -> Vec<Noted> {
     DISK.lock().take().map(|disk| disk.ops).unwrap_or_default()
 }
 
-/// Lets operations fail from now on, or no more.
-pub(crate) fn set_fault(fault: Option<Fault>) {
-    if let Some(disk) = DISK.lock().as_mut() {
+/// Lets calls fail from now on, or no more. Gives how many have failed so far.
+pub(crate) fn set_fault(fault: Option<Fault>) -> usize {
+    DISK.lock().as_mut().map_or(0, |disk| {
         disk.fault = fault;
-    }
+        disk.failed
+    })
 }
 
-/// What is to happen instead of a write or a sync of this file.
-fn fault_of(name: &str) -> Option<c_int> {
+/// With what this call is to fail, if it is to.
+fn fault_of(path: &str, codes: &[c_int]) -> Option<c_int> {
     let mut disk = DISK.lock();
-    let disk = disk.as_mut().filter(|disk| is_in(&disk.folder, name))?;
+    let disk = disk.as_mut()?;
+    disk.name(path)?;
     let fault = disk.fault.as_mut()?;
+    if !codes.contains(&fault.code) {
+        return None;
+    }
     if fault.after > 0 {
         fault.after -= 1;
         return None;
@@ -93,20 +111,24 @@ fn fault_of(name: &str) -> Option<c_int> {
         return None;
     }
     fault.count -= 1;
+    disk.failed += 1;
     Some(fault.code)
 }
 
-fn note(name: &str, op: Op) {
+fn note(path: &str, op: Op) {
     if let Some(disk) = DISK.lock().as_mut()
-        && is_in(&disk.folder, name)
+        && let Some(name) = disk.name(path)
     {
-        disk.ops.push((name.to_owned(), op));
+        disk.ops.push((name, op));
     }
 }
 
-/// The index of the log in shared memory is made anew after a cut.
-fn is_in(folder: &Path, name: &str) -> bool {
-    Path::new(name).starts_with(folder) && !name.ends_with("-shm")
+impl Disk {
+    /// The name of a file of the folder. The index of the log in shared memory is none: it is made anew after a cut.
+    fn name(&self, path: &str) -> Option<String> {
+        let name = Path::new(path).strip_prefix(&self.folder).ok()?.to_str()?;
+        (!name.ends_with("-shm")).then(|| name.to_owned())
+    }
 }
 
 /// Numbers by a seed.
@@ -132,65 +154,132 @@ enum Luck {
     Sectors,
 }
 
-/// What the disk may hold if its power is cut after these operations: file name → bytes. Files that are in none of them
-/// are as in `base`.
-pub(crate) fn cut(
-    base: &BTreeMap<String, Vec<u8>>,
-    ops: &[(String, Op)],
-    rng: &mut Rng,
-) -> BTreeMap<String, Vec<u8>> {
-    let luck = [Luck::Nothing, Luck::All, Luck::Writes, Luck::Sectors][rng.below(4)];
-    let mut durable = base.clone();
-    let mut pending: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
-    for (name, op) in ops {
-        match op {
-            Op::Sync => {
-                // The system's layer syncs the folder too, with the first sync of a log that it has made.
-                if !durable.contains_key(name) {
-                    make_deletions_durable(&mut durable, &mut pending);
-                }
-                let file = durable.entry(name.clone()).or_default();
-                for op in pending.remove(name.as_str()).unwrap_or_default() {
-                    apply(file, op, Luck::All, rng);
-                }
-            }
-            Op::Delete { synced: true } => {
-                durable.remove(name);
-                pending.remove(name.as_str());
-            }
-            _ => pending.entry(name).or_default().push(op),
-        }
+impl Luck {
+    fn draw(rng: &mut Rng) -> Luck {
+        [Luck::Nothing, Luck::All, Luck::Writes, Luck::Sectors][rng.below(4)]
     }
-    for (name, ops) in pending {
-        let is_deleted = |op: &&&Op| matches!(op, Op::Delete { .. });
-        // A file that was never synced may be missing in its folder.
-        if !durable.contains_key(name) && rng.below(2) == 0 {
-            continue;
-        }
-        for op in ops {
-            let file = durable.entry(name.to_owned()).or_default();
-            if is_deleted(&&op) {
-                if !matches!(luck, Luck::Nothing) && rng.below(2) == 0 {
-                    durable.remove(name);
-                }
-            } else {
-                apply(file, op, luck, rng);
-            }
-        }
-    }
-    durable
 }
 
-fn make_deletions_durable(
-    durable: &mut BTreeMap<String, Vec<u8>>,
-    pending: &mut BTreeMap<&str, Vec<&Op>>,
-) {
-    for (name, ops) in pending {
-        if let Some(last) = ops.iter().rposition(|op| matches!(op, Op::Delete { .. })) {
-            durable.remove(*name);
-            ops.drain(..=last);
+/// The bytes that belong to a name, until the name is deleted.
+#[derive(Default)]
+struct Content<'a> {
+    synced: Vec<u8>,
+    unsynced: Vec<&'a Op>,
+    /// SQLite has synced the folder too, with the first sync of a log that it had opened.
+    folder_synced: bool,
+}
+
+/// What is on the disk for certain, and what may be.
+#[derive(Default)]
+struct Model<'a> {
+    contents: Vec<Content<'a>>,
+    /// What each name of the folder meant since the folder was synced, oldest first: an index of `contents`.
+    names: BTreeMap<&'a str, Vec<Option<usize>>>,
+}
+
+impl<'a> Model<'a> {
+    fn of(ops: &'a [Noted], rng: &mut Rng) -> Model<'a> {
+        let mut model = Model::default();
+        for (name, op) in ops {
+            match op {
+                Op::Settle => {
+                    let contents = model.contents.iter_mut();
+                    contents.for_each(|content| content.settle(Luck::All, rng));
+                    model.sync_folder();
+                }
+                Op::Delete { synced } => {
+                    model.names.entry(name).or_insert(vec![None]).push(None);
+                    if *synced {
+                        model.sync_folder();
+                    }
+                }
+                Op::Sync => {
+                    let content = model.content(name);
+                    content.settle(Luck::All, rng);
+                    let is_log = name.ends_with("-wal") || name.ends_with("-journal");
+                    if is_log && !content.folder_synced {
+                        content.folder_synced = true;
+                        model.sync_folder();
+                    }
+                }
+                Op::SyncFailed => {
+                    let luck = Luck::draw(rng);
+                    model.content(name).settle(luck, rng);
+                }
+                Op::Write { .. } | Op::Truncate { .. } => model.content(name).unsynced.push(op),
+            }
+        }
+        model
+    }
+
+    /// What the name means now; a name that means nothing becomes a new file.
+    fn content(&mut self, name: &'a str) -> &mut Content<'a> {
+        let meanings = self.names.entry(name).or_insert(vec![None]);
+        let at = match meanings.last() {
+            Some(Some(at)) => *at,
+            _ => {
+                self.contents.push(Content::default());
+                meanings.push(Some(self.contents.len() - 1));
+                self.contents.len() - 1
+            }
+        };
+        &mut self.contents[at]
+    }
+
+    fn sync_folder(&mut self) {
+        for meanings in self.names.values_mut() {
+            meanings.drain(..meanings.len() - 1);
         }
     }
+}
+
+impl Content<'_> {
+    fn settle(&mut self, luck: Luck, rng: &mut Rng) {
+        for op in self.unsynced.drain(..) {
+            apply(&mut self.synced, op, luck, rng);
+        }
+    }
+}
+
+/// What the disk may hold if its power is cut after these operations. Each file and each name has a luck of its own.
+pub(crate) fn cut(ops: &[Noted], rng: &mut Rng) -> Image {
+    let mut model = Model::of(ops, rng);
+    let mut image = Image::new();
+    for (name, meanings) in model.names {
+        let Some(at) = meanings[rng.below(meanings.len())] else {
+            continue;
+        };
+        let luck = Luck::draw(rng);
+        model.contents[at].settle(luck, rng);
+        image.insert(name.to_owned(), model.contents[at].synced.clone());
+    }
+    image
+}
+
+/// What is in the files after these operations as long as the power is on.
+pub(crate) fn cached(ops: &[Noted]) -> Image {
+    let mut image = Image::new();
+    for (name, op) in ops {
+        match op {
+            Op::Write { .. } | Op::Truncate { .. } => {
+                let file = image.entry(name.clone()).or_default();
+                apply(file, op, Luck::All, &mut Rng(1));
+            }
+            Op::Delete { .. } => drop(image.remove(name)),
+            Op::Sync | Op::SyncFailed | Op::Settle => {}
+        }
+    }
+    image
+}
+
+/// The operations that make this image.
+pub(crate) fn making(image: &Image) -> Vec<Noted> {
+    let write = |(name, bytes): (&String, &Vec<u8>)| {
+        let (offset, bytes) = (0, bytes.clone());
+        (name.clone(), Op::Write { offset, bytes })
+    };
+    let writes = image.iter().map(write);
+    writes.chain([(String::new(), Op::Settle)]).collect()
 }
 
 fn apply(file: &mut Vec<u8>, op: &Op, luck: Luck, rng: &mut Rng) {
@@ -293,6 +382,9 @@ unsafe extern "C" fn delete(
     // SAFETY: as in `open`; `path` is a text that ends with zero.
     unsafe {
         let name = CStr::from_ptr(path).to_string_lossy().into_owned();
+        if let Some(code) = fault_of(&name, &[ffi::SQLITE_IOERR_DELETE]) {
+            return code;
+        }
         let Some(call) = (*vfs).xDelete else {
             return ffi::SQLITE_ERROR;
         };
@@ -318,7 +410,10 @@ unsafe extern "C" fn read(
     count: c_int,
     offset: i64,
 ) -> c_int {
-    pass_on!(file, xRead, bytes, count, offset)
+    match fault_of(name(file), &[ffi::SQLITE_IOERR_READ]) {
+        Some(code) => code,
+        None => pass_on!(file, xRead, bytes, count, offset),
+    }
 }
 
 unsafe extern "C" fn write(
@@ -327,20 +422,23 @@ unsafe extern "C" fn write(
     count: c_int,
     offset: i64,
 ) -> c_int {
-    if let Some(code) = fault_of(name(file)) {
-        return code;
-    }
+    let fault = fault_of(name(file), &[ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE]);
+    // A disk that becomes full takes what still fits.
+    let count = fault.map_or(count, |_| count / 2);
     let code = pass_on!(file, xWrite, bytes, count, offset);
     if code == ffi::SQLITE_OK {
-        // SAFETY: SQLite hands over `count` bytes.
+        // SAFETY: SQLite hands over at least `count` bytes.
         let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), count as usize) };
         let (offset, bytes) = (offset as usize, bytes.to_vec());
         note(name(file), Op::Write { offset, bytes });
     }
-    code
+    fault.unwrap_or(code)
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: i64) -> c_int {
+    if let Some(code) = fault_of(name(file), &[ffi::SQLITE_IOERR_TRUNCATE]) {
+        return code;
+    }
     let code = pass_on!(file, xTruncate, len);
     if code == ffi::SQLITE_OK {
         note(name(file), Op::Truncate { len: len as usize });
@@ -349,7 +447,8 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: i64) -> c_int {
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
-    if let Some(code) = fault_of(name(file)) {
+    if let Some(code) = fault_of(name(file), &[ffi::SQLITE_IOERR_FSYNC]) {
+        note(name(file), Op::SyncFailed);
         return code;
     }
     // The system's own sync is left out: what is on the real disk is asked of nobody.
