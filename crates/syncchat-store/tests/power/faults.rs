@@ -88,7 +88,7 @@ impl Run {
             run.wishes.note(&name, &name, said);
             let key = (run.rooms[nth % 2], me, name);
             let stored = run.world.store.messages_by_client_id(&[key]).await;
-            run.olds.push(stored.unwrap()[0].id);
+            run.olds.push(stored.unwrap()[0].message.id);
         }
         run
     }
