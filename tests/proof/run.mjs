@@ -257,12 +257,14 @@ async function gather(run, fleet) {
   const kinds = Object.values(TRANSPORTS);
   const [actors, watchers, rooms] = [[], [], []];
   for (let r = 0; r < ROOMS; r += 1) {
-    const people = await Promise.all(Array.from({ length: TALKERS + 1 }, (_, i) => person(fleet.node(r + i), 'proof')));
+    // The fleet may still be mending what the run before has broken.
+    const register = (i) => patient(() => person(fleet.node(r + i), 'proof'));
+    const people = await Promise.all(Array.from({ length: TALKERS + 1 }, (_, i) => register(i)));
     people.forEach((who) => {
       who.api = rest(run.front.url, who.token);
     });
     const guest = people.pop();
-    const made = await converse(people[0], people.slice(1), 'group', 'begun');
+    const made = await patient(() => converse(people[0], people.slice(1), 'group', 'begun'));
     const room = { id: made.id, title: 'begun', members: new Set(people.map(({ id }) => id)), guest };
     room.talkers = people.map((who, i) => new Actor(run, who, room, i === 0, kinds[(r + i) % kinds.length]));
     actors.push(...room.talkers);
@@ -344,7 +346,7 @@ async function conversationsOf(who) {
 
 /** Asks again while the fleet mends itself. */
 function patient(work) {
-  return until('the fleet to answer the judge', async () => {
+  return until('the fleet to answer', async () => {
     const answer = await work().catch(() => null);
     return answer && !(answer.status >= 500) ? answer : null;
   }, 30_000);
