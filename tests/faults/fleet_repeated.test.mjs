@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { startFleet } from '../harness/fleet.mjs';
 import { device, person, rest, say } from '../harness/people.mjs';
 import { until } from '../harness/process.mjs';
+import { scaled } from '../harness/speed.mjs';
 
 /** MongoDB's code for a write that was done and is not known to be on most members. */
 const WRITE_CONCERN_TIMEOUT = 64;
@@ -58,7 +59,7 @@ describe('mongodb does not say whether it has made a group', () => {
   });
 
   for (const [kind, post] of Object.entries(KINDS)) {
-    it(`repeated elsewhere under its ${kind}`, { timeout: 60_000 }, async () => {
+    it(`repeated elsewhere under its ${kind}`, { timeout: scaled(60_000) }, async () => {
       const { y, z, apis } = people;
       const title = `unsaid ${kind}`;
       const body = { type: 'group', participants: [y.id, z.id], title };
@@ -90,7 +91,7 @@ describe('the secondaries stand still while a group is made', () => {
   });
 
   for (const pause of [4_000, 7_000]) {
-    it(`for ${pause / 1_000} s, and both nodes are asked at once`, { timeout: 180_000 }, async () => {
+    it(`for ${pause / 1_000} s, and both nodes are asked at once`, { timeout: scaled(180_000) }, async () => {
       const { y, z, apis } = people;
       const title = `paused ${pause}`;
       const body = { type: 'group', participants: [y.id, z.id], title };
