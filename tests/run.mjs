@@ -44,7 +44,8 @@ const preparations = [
   { name: 'programs', cores: 0, needs: ['build'], steps: [] },
   { name: 'mongod', cores: IDLE, steps: [script('services.sh', 'mongod')] },
   { name: 'clients', cores: IDLE, steps: [script('clients.sh')] },
-  { name: 's3', cores: 1, steps: [script('services.sh', 's3')] },
+  // Cargo lets one build at a time into its folder: before the end of the other one it would only wait.
+  { name: 's3', cores: 1, needs: ['build'], steps: [script('services.sh', 's3')] },
 ];
 
 const CHAT = ['programs', 'packages', 'mongod', 'clients'];
