@@ -184,6 +184,23 @@ function runStep({ command, args, cwd = root, output, title }, log, piece) {
   });
 }
 
+/** How many characters wide the run is drawn. */
+const LINE = 50;
+
+/** The pieces in the order in which they began: when, for how long, their CPU time, and drawn as lines. */
+function timeline(from, to) {
+  const place = (ms) => Math.round(((ms - from) / (to - from)) * LINE);
+  const seconds = (ms) => (ms / 1_000).toFixed(1).padStart(8);
+  const rows = pieces
+    .filter(({ ended }) => ended)
+    .sort((a, b) => a.began - b.began)
+    .map(({ name, began, ended, cpu }) => {
+      const drawn = ' '.repeat(place(began)) + '#'.repeat(Math.max(1, place(ended) - place(began)));
+      return `${name.padEnd(13)}${seconds(began - from)}${seconds(ended - began)}${seconds(cpu * 1_000)}  ${drawn}`;
+    });
+  return [`${'piece'.padEnd(13)}${['began', 'took', 'CPU s'].map((word) => word.padStart(8)).join('')}`, ...rows].join('\n');
+}
+
 const duration = (ms) => `${(ms / 1_000).toFixed(1)} s`;
 
 /** Runs a piece and says how it went. */
@@ -228,7 +245,7 @@ async function runSteps(piece) {
   console.log(`${verdict.padEnd(6)} ${piece.name.padEnd(13)}${took[0]}, CPU${took[1]}  ${remarks.join(', ')}`);
   if (failures.length > 0) console.log(`\n== ${piece.name}: ${failures.join('; ')}\n${text}\n== end of ${piece.name}\n`);
   // A piece that ended badly without a count has failed once at least.
-  Object.assign(piece, { cpu, passed, failed: failures.length === 0 ? failed : Math.max(failed, 1) });
+  Object.assign(piece, { began, ended: performance.now(), cpu, passed, failed: failures.length === 0 ? failed : Math.max(failed, 1) });
   return verdict;
 }
 
@@ -257,9 +274,11 @@ const began = performance.now();
 console.log(`${chosen.length} pieces on ${CORES} cores, profile ${profile}, speed ${speed.toFixed(2)} of the reference machine`);
 const verdicts = await schedule(pieces, CORES, runPiece, () => ending);
 if (!ending) {
+  const ended = performance.now();
+  console.log(timeline(began, ended));
   const cpu = pieces.reduce((sum, piece) => sum + (piece.cpu ?? 0), 0);
   const bad = pieces.filter(({ name }) => verdicts.get(name) !== 'ok').map(({ name }) => `${name} ${verdicts.get(name)}`);
-  console.log(`${bad.length === 0 ? 'all passed' : bad.join(', ')}; ${duration(performance.now() - began)}, CPU ${duration(cpu * 1_000)}`);
+  console.log(`${bad.length === 0 ? 'all passed' : bad.join(', ')}; ${duration(ended - began)}, CPU ${duration(cpu * 1_000)}`);
   const total = (figure) => pieces.reduce((sum, piece) => sum + (piece[figure] ?? 0), 0);
   console.log(`${total('passed')} passed, ${total('failed')} failed`);
   process.exit(bad.length === 0 ? 0 : 1);
