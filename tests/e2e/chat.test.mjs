@@ -84,8 +84,10 @@ for (const storeName of storeNames) {
           assert.equal(a1.received(conversation.id).length, 0);
           assert.equal(e1.received().length, 0);
 
-          const again = await say(a1, conversation.id, 'other words', { clientMsgId });
+          const again = await say(a1, conversation.id, message.content, { clientMsgId });
           assert.deepEqual(again, message, 'a resend gets the first result');
+          const other = await ask(a1, 'send_msg', { conversationId: conversation.id, content: 'other words', clientMsgId });
+          assert.equal(other.error.code, 'conflict');
           const next = await say(b1, conversation.id, 'answer', { replyTo: message.id });
           assert.equal(next.seq, 2);
           assert.equal(next.replyTo, message.id);

@@ -186,6 +186,18 @@ async fn what_was_written_is_there_when_opened_again() {
     assert_eq!(store.migrate().await.unwrap(), Vec::<String>::new());
 }
 
+/// Makes a file as it was before version 7, which keeps idempotency keys.
+const WITHOUT_KEYS: &str = "
+    DROP INDEX conversations_by_request;
+    ALTER TABLE conversations DROP COLUMN creator;
+    ALTER TABLE conversations DROP COLUMN request_key;
+    ALTER TABLE conversations DROP COLUMN asked;
+    DROP INDEX files_by_request;
+    ALTER TABLE files DROP COLUMN request_key;
+    ALTER TABLE messages DROP COLUMN sent;
+    PRAGMA user_version = 6;
+";
+
 /// A file of the release before messages and conversations had versions.
 #[tokio::test]
 async fn what_an_older_release_wrote_is_the_first_version() {
@@ -195,6 +207,7 @@ async fn what_an_older_release_wrote_is_the_first_version() {
     let message = first.messages[0].id;
     store.append(vec![first]).await.unwrap();
     let older = store.writer.run(|c| {
+        c.execute_batch(WITHOUT_KEYS)?;
         c.execute_batch(
             "DROP INDEX messages_by_rev;
              ALTER TABLE messages DROP COLUMN rev;
@@ -238,6 +251,7 @@ async fn additions_are_found_however_much_was_said_since_in_older_files_too() {
     }
     drop(store);
     let file = Connection::open(dir.path().join("syncchat.db")).unwrap();
+    file.execute_batch(WITHOUT_KEYS).unwrap();
     file.execute_batch(
         "DROP INDEX messages_system;
          DROP INDEX messages_by_rev;
